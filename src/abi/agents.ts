@@ -1,0 +1,43 @@
+// What an agent declares about itself.
+import { z } from "zod";
+
+const nameSchema = z.string().regex(/^[a-zA-Z0-9][\w.-]{0,63}$/, "is not a name (letters, digits, _ . -; at most 64)");
+
+/** What one process may use up; absent means unlimited. */
+export const budgetSchema = z.strictObject({
+  calls: z.int().positive().optional(),
+  /** Input and output tokens together. */
+  tokens: z.int().positive().optional(),
+});
+export type Budget = z.infer<typeof budgetSchema>;
+
+/** The front matter of a Markdown agent, and what `agent({ … })` of a module takes beside `run`. */
+export const agentManifestSchema = z.strictObject({
+  name: nameSchema,
+  description: z.string().min(1).max(1000),
+  /** `provider/model`; the configuration's default if absent. */
+  model: z.string().min(3).optional(),
+  /** Tools that the agent may call: `source.tool`, or `source.*`. */
+  tools: z.array(z.string().min(1)).default([]),
+  /** Agents that the agent may spawn. */
+  agents: z.array(nameSchema).default([]),
+  budget: budgetSchema.default({}),
+  /** Model turns of the built-in loop before it gives up. */
+  turns: z.int().positive().max(10_000).default(100),
+  temperature: z.number().min(0).max(2).optional(),
+  maxOutputTokens: z.int().positive().optional(),
+  /** Where the loop takes the next user message from when the model asks for no tool: `none` ends the process. */
+  conversation: z.enum(["none", "messages"]).default("none"),
+});
+export type AgentManifest = z.infer<typeof agentManifestSchema>;
+
+/** An agent as it was found: its manifest, how it runs, and the hash of its source. */
+export type Agent = {
+  readonly manifest: AgentManifest;
+  readonly program:
+    | { readonly kind: "markdown"; readonly instructions: string }
+    | { readonly kind: "module"; readonly file: string }
+    | { readonly kind: "native"; readonly name: string };
+  /** SHA-256 of the source, in hex. */
+  readonly hash: string;
+};

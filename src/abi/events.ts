@@ -1,0 +1,63 @@
+// Events: the records of which a journal is made.
+//
+// An event has a clear header and named payloads. The header holds no text of users, models or tools: only
+// kinds, numbers, ids and codes, so that it may be kept for ever. Payloads are kept apart, under a keyed
+// hash of their content, so that they can be erased while the header and its hash chain stay whole.
+//
+// Order: `seq` counts from 0 within a process. `hash` covers the hash before it and the header, and the header
+// names its payloads' addresses, so a changed header or payload is seen.
+import type { Effect } from "./effects.ts";
+import type { ErrorCode } from "./errors.ts";
+import type { MessageId, ProcessId, RequestId } from "./ids.ts";
+import type { Json } from "./json.ts";
+import type { Usage } from "./messages.ts";
+import type { Budget } from "./agents.ts";
+import type { Wait } from "./process.ts";
+import type { ProcessCall } from "./syscalls.ts";
+
+/** Who did it: a process by its id, or a person or client by the name the gateway knows it under. */
+export type Actor = string;
+
+export const REQUEST_KINDS = ["approval", "question", "settlement"] as const;
+/**
+ * What is asked of a human: may this be done (`approval`), what is the answer (`question`),
+ * or what became of an effect whose outcome never came back (`settlement`).
+ */
+export type RequestKind = (typeof REQUEST_KINDS)[number];
+export type Verdict = "approved" | "rejected" | "answered" | "settled";
+
+/**
+ * Payloads by kind of event:
+ * - process.created: spec, task        - call.waiting, call.intended: args (once for each call)
+ * - call.completed: args (unless an earlier event of the call holds them), and value or error
+ * - request.opened: request            - request.decided: decision
+ * - message.delivered: body            - process.exited: exit
+ */
+export type EventHeader =
+  | { readonly kind: "process.created"; readonly agent: string; readonly agentHash: string; readonly parent: ProcessId | null; readonly root: ProcessId; readonly depth: number; readonly budget: Budget; readonly by: Actor }
+  /** The call waits, and the process with it unless it has other work. */
+  | { readonly kind: "call.waiting"; readonly call: number; readonly syscall: ProcessCall; readonly wait: Wait }
+  /** Durable before the effect is dispatched; `approval` is spent by it. */
+  | { readonly kind: "call.intended"; readonly call: number; readonly syscall: ProcessCall; readonly effect: Effect; readonly key: string; readonly approval?: RequestId }
+  /** The call has its outcome. `settled` says by what, when the first dispatch never answered. */
+  | { readonly kind: "call.completed"; readonly call: number; readonly syscall: ProcessCall; readonly effect: Effect; readonly error?: ErrorCode; readonly usage?: Usage; readonly settled?: "reconcile" | "repeat" | "human" }
+  | { readonly kind: "request.opened"; readonly request: RequestId; readonly call: number; readonly requestKind: RequestKind; readonly digest: string; readonly rule: string }
+  | { readonly kind: "request.decided"; readonly request: RequestId; readonly call: number; readonly verdict: Verdict; readonly by: Actor }
+  | { readonly kind: "message.delivered"; readonly message: MessageId; readonly from: Actor; readonly topic: string }
+  | { readonly kind: "process.stopped"; readonly by: Actor }
+  | { readonly kind: "process.continued"; readonly by: Actor }
+  /** `open` lists the calls that were dispatched and not answered: their effects are uncertain. */
+  | { readonly kind: "process.exited"; readonly how: "completed" | "failed" | "killed"; readonly error?: ErrorCode; readonly by: Actor; readonly open: readonly number[] };
+
+export type EventKind = EventHeader["kind"];
+
+/** An event as it is read back. A payload that was erased is absent. */
+export type Event = {
+  readonly pid: ProcessId;
+  readonly seq: number;
+  readonly atMs: number;
+  readonly header: EventHeader;
+  readonly payloads: { readonly [name: string]: Json };
+  /** base64url of SHA-256(hash before ‖ LF ‖ header text). */
+  readonly hash: string;
+};

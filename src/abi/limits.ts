@@ -1,0 +1,24 @@
+// Every fixed bound in one place. What an operator may change stands in config.ts, with these as defaults.
+
+/** Payloads up to this size are stored in their event; larger ones once for each subject. Bytes of UTF-8. */
+export const INLINE_PAYLOAD_BYTES_MAX = 512;
+/** One payload: arguments, an outcome, a message. Bytes of UTF-8. */
+export const PAYLOAD_BYTES_MAX = 8 * 1024 * 1024;
+/** What a tool may answer before the answer is refused. Bytes of UTF-8. */
+export const TOOL_RESULT_BYTES_MAX = 1024 * 1024;
+/** One agent file. Bytes. */
+export const AGENT_FILE_BYTES_MAX = 256 * 1024;
+/** Calls of one process that may be under way at once. */
+export const CALLS_IN_FLIGHT_MAX = 256;
+/** Depth of a process tree; the root has depth 0. */
+export const TREE_DEPTH_MAX = 16;
+/** Random bytes in one call. */
+export const RANDOM_BYTES_MAX = 4096;
+/** The longest sleep: a hundred years. Milliseconds. */
+export const SLEEP_MS_MAX = 100 * 365 * 24 * 3600 * 1000;
+/** Rows in one page of a listing. */
+export const PAGE_ROWS_MAX = 1000;
+/** Delay before a comment keeps an event stream open. Milliseconds. */
+export const STREAM_HEARTBEAT_MS = 15_000;
+/** Events that may wait for a slow reader of a stream before it is closed (it resumes by Last-Event-ID). Bytes. */
+export const STREAM_BACKLOG_BYTES_MAX = 1024 * 1024;

@@ -1,0 +1,391 @@
+// The system call table: the one face of the operating system.
+//
+// A row is all there is to know of a call: who may issue it, what it takes and gives, what it does to the world,
+// which right it needs, which errors it can answer with. The kernel's checks, the SDK's types, the HTTP routes with
+// their OpenAPI document, the command line's help and docs/reference all derive from this table.
+//
+// Words, used alike in code, command line, HTTP and documents:
+//   agent     a program with a name: a Markdown file or a TypeScript module
+//   process   one run of an agent on one task; has a pid, a parent, a root, a budget, a journal
+//   call      one system call of a process, numbered from 0 in the order in which its program issues them
+//   event     one immutable record; a process's events in order are its journal, the only truth
+//   effect    what a call does to the world: none, read, write, send, destroy
+//   request   something asked of a human: an approval, a question or a settlement; listed in the inbox
+//   tool      something a process can have done; it comes from a source (`source.tool`) and has a manifest
+//   station   a stage of the path that every call takes; port: an interface; driver: what implements one outside
+import { z } from "zod";
+import { agentManifestSchema, budgetSchema } from "./agents.ts";
+import { effectSchema } from "./effects.ts";
+import type { Effect } from "./effects.ts";
+import type { ErrorCode } from "./errors.ts";
+import { REQUEST_KINDS } from "./events.ts";
+import { messageIdSchema, processIdSchema, requestIdSchema } from "./ids.ts";
+import { jsonObjectSchema, jsonSchema } from "./json.ts";
+import { PAGE_ROWS_MAX, RANDOM_BYTES_MAX, SLEEP_MS_MAX } from "./limits.ts";
+import { generateInputSchema, generateOutputSchema } from "./messages.ts";
+import { exitSchema, processRowSchema, PROCESS_STATES } from "./process.ts";
+import { toolContentSchema, toolManifestSchema } from "./tools.ts";
+
+/**
+ * The right that a process needs:
+ * - `own`     concerns the process alone: every process has it
+ * - `tools`   the tool stands in the agent's tool list
+ * - `agents`  the agent stands in the agent's list of agents
+ * - `tree`    the other process is in the same tree; to signal or wait for one it must be a descendant
+ */
+export type Right = "own" | "tools" | "agents" | "tree";
+
+type Caller = "process" | "operator";
+type Http = { readonly method: "get" | "post"; readonly path: string; readonly stream?: true };
+type Row = {
+  readonly doc: string;
+  readonly callers: readonly Caller[];
+  readonly input: z.ZodObject;
+  readonly output: z.ZodType;
+  /** `tool`: whatever the tool's manifest says. */
+  readonly effect: Effect | "tool";
+  readonly right: Right;
+  readonly errors: readonly ErrorCode[];
+  /** For calls that operators issue. Fields of the input that the path does not name travel in the query (get) or body (post). */
+  readonly http?: Http;
+};
+
+const jsonText = z.union([z.string(), jsonSchema]);
+const pid = { pid: processIdSchema };
+
+const inboxItemSchema = z.strictObject({
+  request: requestIdSchema,
+  ...pid,
+  agent: z.string(),
+  /** The number of the call that asks. */
+  call: z.int(),
+  kind: z.enum(REQUEST_KINDS),
+  /** One line: what is asked. */
+  question: z.string(),
+  /** For a question: the answers offered, if it offers any. */
+  options: z.array(z.string()).optional(),
+  /** For an approval or a settlement: the call that it is about. */
+  tool: z.string().optional(),
+  args: jsonSchema.optional(),
+  effect: effectSchema.optional(),
+  /** Why it is asked: the rule's name and reason. */
+  rule: z.string(),
+  reason: z.string(),
+  /** What an approval is bound to: SHA-256 over the call in RFC 8785 form, hex. */
+  digest: z.string(),
+  openedMs: z.number(),
+});
+export type InboxItem = z.infer<typeof inboxItemSchema>;
+
+export const decisionSchema = z.discriminatedUnion("verdict", [
+  z.strictObject({ verdict: z.literal("approved"), note: z.string().optional() }),
+  z.strictObject({ verdict: z.literal("rejected"), note: z.string().optional() }),
+  z.strictObject({ verdict: z.literal("answered"), answer: jsonSchema }),
+  z.strictObject({
+    verdict: z.literal("settled"),
+    /** `done`: it happened, with this result; `not_done`: it did not happen, perform it now; `failed`: give it up. */
+    outcome: z.enum(["done", "not_done", "failed"]),
+    result: toolContentSchema.optional(),
+    note: z.string().optional(),
+  }),
+]);
+export type Decision = z.infer<typeof decisionSchema>;
+
+const eventSchema = z.strictObject({
+  ...pid,
+  seq: z.int(),
+  atMs: z.number(),
+  header: jsonObjectSchema,
+  payloads: jsonObjectSchema,
+  hash: z.string(),
+});
+
+export const verifyReportSchema = z.strictObject({
+  ...pid,
+  identical: z.boolean(),
+  /** Events read, calls answered from the journal. */
+  events: z.int(),
+  calls: z.int(),
+  /** The first difference, if there is one. */
+  difference: z
+    .strictObject({ call: z.int(), field: z.string(), recorded: jsonSchema, issued: jsonSchema })
+    .nullable(),
+  /** Whether the hash chain holds, or the first event whose hash does not fit. */
+  chain: z.strictObject({ intact: z.boolean(), brokenAt: z.int().nullable() }),
+  elapsedMs: z.number(),
+});
+export type VerifyReport = z.infer<typeof verifyReportSchema>;
+
+export const checkSchema = z.strictObject({
+  name: z.string(),
+  state: z.enum(["ok", "warning", "failed", "off"]),
+  /** What was found; for a warning or failure also what to do. */
+  detail: z.string(),
+});
+export type Check = z.infer<typeof checkSchema>;
+
+export const SYSCALLS = {
+  "model.generate": {
+    doc: "Ask a model for its next message.",
+    callers: ["process"],
+    input: generateInputSchema,
+    output: generateOutputSchema,
+    effect: "read",
+    right: "own",
+    errors: ["model_failed", "timeout", "budget_exhausted", "not_found"],
+  },
+  "tool.call": {
+    doc: "Have a tool do something.",
+    callers: ["process"],
+    input: z.strictObject({ tool: z.string().min(1), args: jsonObjectSchema }),
+    output: toolContentSchema,
+    effect: "tool",
+    right: "tools",
+    errors: ["denied", "not_found", "tool_failed", "tool_unavailable", "tool_changed", "timeout", "outcome_unknown", "budget_exhausted"],
+  },
+  "process.spawn": {
+    doc: "Start a process: one run of an agent on one task. With a key, the same key again answers with the same process.",
+    callers: ["process", "operator"],
+    input: z.strictObject({
+      agent: z.string().min(1),
+      task: jsonText,
+      budget: budgetSchema.optional(),
+      /** For operators: makes repeating the request harmless. At most 200 characters. */
+      key: z.string().min(1).max(200).optional(),
+    }),
+    output: z.strictObject(pid),
+    effect: "none",
+    right: "agents",
+    errors: ["not_found", "agent_invalid", "limit_exceeded", "denied", "conflict", "tool_unavailable"],
+    http: { method: "post", path: "/v1/processes" },
+  },
+  "process.wait": {
+    doc: "Wait until a process exits, and learn how. Without a timeout a process waits for as long as it takes; an operator at most a minute at a time.",
+    callers: ["process", "operator"],
+    input: z.strictObject({ ...pid, timeoutMs: z.coerce.number().int().nonnegative().optional() }),
+    output: z.strictObject({ exit: exitSchema.nullable() }),
+    effect: "none",
+    right: "tree",
+    errors: ["not_found", "denied"],
+    http: { method: "get", path: "/v1/processes/{pid}/exit" },
+  },
+  "process.signal": {
+    doc: "Stop a process, let it go on, or kill it with all its descendants.",
+    callers: ["process", "operator"],
+    input: z.strictObject({ ...pid, signal: z.enum(["stop", "cont", "kill"]), reason: z.string().max(1000).default("") }),
+    /** The processes that changed. */
+    output: z.strictObject({ pids: z.array(processIdSchema) }),
+    effect: "none",
+    right: "tree",
+    errors: ["not_found", "process_gone", "denied"],
+    http: { method: "post", path: "/v1/processes/{pid}/signals" },
+  },
+  "process.list": {
+    doc: "List processes, newest first.",
+    callers: ["operator"],
+    input: z.strictObject({
+      state: z.enum([...PROCESS_STATES, "alive"]).optional(),
+      root: processIdSchema.optional(),
+      /** A beginning of a pid. */
+      prefix: z.string().max(14).optional(),
+      /** Only those created before this pid. */
+      before: processIdSchema.optional(),
+      limit: z.coerce.number().int().positive().max(PAGE_ROWS_MAX).default(100),
+    }),
+    output: z.strictObject({ processes: z.array(processRowSchema) }),
+    effect: "read",
+    right: "own",
+    errors: [],
+    http: { method: "get", path: "/v1/processes" },
+  },
+  "process.show": {
+    doc: "Everything about one process: its row, its agent, its task, what it waits on, its children.",
+    callers: ["operator"],
+    input: z.strictObject(pid),
+    output: z.strictObject({
+      process: processRowSchema,
+      manifest: agentManifestSchema,
+      program: z.string(),
+      task: jsonSchema,
+      tools: z.array(z.strictObject({ name: z.string(), effect: effectSchema, hash: z.string() })),
+      inbox: z.array(inboxItemSchema),
+      children: z.array(processRowSchema),
+    }),
+    effect: "read",
+    right: "own",
+    errors: ["not_found"],
+    http: { method: "get", path: "/v1/processes/{pid}" },
+  },
+  "message.send": {
+    doc: "Put a message into a process's mailbox.",
+    callers: ["process", "operator"],
+    input: z.strictObject({ ...pid, topic: z.string().min(1).max(100).default("message"), body: jsonText }),
+    output: z.strictObject({ message: messageIdSchema }),
+    effect: "none",
+    right: "tree",
+    errors: ["not_found", "process_gone", "denied"],
+    http: { method: "post", path: "/v1/processes/{pid}/messages" },
+  },
+  "message.receive": {
+    doc: "Take the oldest message of a topic (of any topic if none is named), waiting for it. Answers null after the timeout.",
+    callers: ["process"],
+    input: z.strictObject({ topic: z.string().min(1).max(100).optional(), timeoutMs: z.int().nonnegative().max(SLEEP_MS_MAX).optional() }),
+    output: z.strictObject({
+      message: z.strictObject({ id: messageIdSchema, from: z.string(), topic: z.string(), body: jsonSchema }).nullable(),
+    }),
+    effect: "none",
+    right: "own",
+    errors: [],
+  },
+  "human.ask": {
+    doc: "Ask a human a question and wait for the answer.",
+    callers: ["process"],
+    input: z.strictObject({ question: z.string().min(1).max(10_000), options: z.array(z.string()).max(20).optional() }),
+    output: z.strictObject({ answer: jsonSchema, by: z.string() }),
+    effect: "none",
+    right: "own",
+    errors: ["denied"],
+  },
+  "human.list": {
+    doc: "The inbox: what humans are asked and have not decided, oldest first.",
+    callers: ["operator"],
+    input: z.strictObject({ pid: processIdSchema.optional(), limit: z.coerce.number().int().positive().max(PAGE_ROWS_MAX).default(100) }),
+    output: z.strictObject({ requests: z.array(inboxItemSchema) }),
+    effect: "read",
+    right: "own",
+    errors: [],
+    http: { method: "get", path: "/v1/inbox" },
+  },
+  "human.decide": {
+    doc: "Decide what stands in the inbox: approve, reject, answer or settle. The first decision counts.",
+    callers: ["operator"],
+    input: z.strictObject({ request: requestIdSchema, decision: decisionSchema }),
+    output: z.strictObject({ request: requestIdSchema, ...pid, verdict: z.string() }),
+    effect: "write",
+    right: "own",
+    errors: ["not_found", "conflict", "invalid_argument", "process_gone"],
+    http: { method: "post", path: "/v1/inbox/{request}/decision" },
+  },
+  "clock.now": {
+    doc: "The time, in milliseconds since 1970.",
+    callers: ["process"],
+    input: z.strictObject({}),
+    output: z.strictObject({ ms: z.number() }),
+    effect: "none",
+    right: "own",
+    errors: [],
+  },
+  "clock.sleep": {
+    doc: "Wait for a time. Costs storage only, and lasts across restarts.",
+    callers: ["process"],
+    input: z.strictObject({ ms: z.number().nonnegative().max(SLEEP_MS_MAX) }),
+    output: z.strictObject({ ms: z.number() }),
+    effect: "none",
+    right: "own",
+    errors: [],
+  },
+  "random.bytes": {
+    doc: "Random bytes from the operating system, as base64.",
+    callers: ["process"],
+    input: z.strictObject({ size: z.int().positive().max(RANDOM_BYTES_MAX) }),
+    output: z.strictObject({ base64: z.string() }),
+    effect: "none",
+    right: "own",
+    errors: [],
+  },
+  "journal.read": {
+    doc: "Events of a process, in order.",
+    callers: ["operator"],
+    input: z.strictObject({
+      ...pid,
+      from: z.coerce.number().int().nonnegative().default(0),
+      limit: z.coerce.number().int().positive().max(PAGE_ROWS_MAX).default(PAGE_ROWS_MAX),
+    }),
+    output: z.strictObject({ events: z.array(eventSchema) }),
+    effect: "read",
+    right: "own",
+    errors: ["not_found"],
+    http: { method: "get", path: "/v1/processes/{pid}/journal" },
+  },
+  "journal.follow": {
+    doc: "Events of a process as they happen, as server-sent events whose id is the seq; `Last-Event-ID` resumes. The stream also carries the model's words as they come (`delta`, without id) and ends when the process has exited.",
+    callers: ["operator"],
+    input: z.strictObject({ ...pid, from: z.coerce.number().int().nonnegative().default(0) }),
+    output: eventSchema,
+    effect: "read",
+    right: "own",
+    errors: ["not_found"],
+    http: { method: "get", path: "/v1/processes/{pid}/events", stream: true },
+  },
+  "journal.verify": {
+    doc: "Run the program again on its journal: no model is asked, no effect performed; the first difference is named.",
+    callers: ["operator"],
+    input: z.strictObject(pid),
+    output: verifyReportSchema,
+    effect: "read",
+    right: "own",
+    errors: ["not_found", "agent_invalid"],
+    http: { method: "post", path: "/v1/processes/{pid}/verify" },
+  },
+  "agent.list": {
+    doc: "The agents that can be run.",
+    callers: ["operator"],
+    input: z.strictObject({}),
+    output: z.strictObject({
+      agents: z.array(z.strictObject({ manifest: agentManifestSchema, program: z.string(), hash: z.string() })),
+      /** Files that look like agents and cannot be used, with the reason. */
+      invalid: z.array(z.strictObject({ file: z.string(), message: z.string() })),
+    }),
+    effect: "read",
+    right: "own",
+    errors: [],
+    http: { method: "get", path: "/v1/agents" },
+  },
+  "tool.list": {
+    doc: "The tools that agents can be given, by source; a source that does not answer is listed with its error.",
+    callers: ["operator"],
+    input: z.strictObject({}),
+    output: z.strictObject({
+      tools: z.array(z.strictObject({ name: z.string(), description: z.string(), hash: z.string(), manifest: toolManifestSchema, inputSchema: jsonObjectSchema })),
+      unavailable: z.array(z.strictObject({ source: z.string(), message: z.string() })),
+    }),
+    effect: "read",
+    right: "own",
+    errors: [],
+    http: { method: "get", path: "/v1/tools" },
+  },
+  "system.inspect": {
+    doc: "What is in force here: store, models, tools, agents, limits, each checked now.",
+    callers: ["operator"],
+    input: z.strictObject({}),
+    output: z.strictObject({ version: z.string(), node: z.string(), folder: z.string(), checks: z.array(checkSchema) }),
+    effect: "read",
+    right: "own",
+    errors: [],
+    http: { method: "get", path: "/v1/system" },
+  },
+} as const satisfies Record<string, Row>;
+
+export type SyscallTable = typeof SYSCALLS;
+export type SyscallName = keyof SyscallTable;
+
+type Issued<By extends Caller> = {
+  [Name in SyscallName]: By extends SyscallTable[Name]["callers"][number] ? Name : never;
+}[SyscallName];
+/** The calls that a process issues. */
+export type ProcessCall = Issued<"process">;
+/** The calls that an operator issues, over HTTP or the command line. */
+export type OperatorCall = Issued<"operator">;
+
+export type Input<Name extends SyscallName> = z.input<SyscallTable[Name]["input"]>;
+export type Args<Name extends SyscallName> = z.output<SyscallTable[Name]["input"]>;
+export type Output<Name extends SyscallName> = z.output<SyscallTable[Name]["output"]>;
+
+/** The row of a call, with its literal types forgotten: for code that walks the table. */
+export const rowOf = (name: SyscallName): Row => SYSCALLS[name];
+
+const issuedBy = (caller: Caller): readonly SyscallName[] =>
+  (Object.keys(SYSCALLS) as SyscallName[]).filter((name) => rowOf(name).callers.includes(caller));
+
+export const PROCESS_CALLS = issuedBy("process") as readonly ProcessCall[];
+export const OPERATOR_CALLS = issuedBy("operator") as readonly OperatorCall[];

@@ -1,0 +1,54 @@
+// What a tool declares about itself, and what it answers.
+import { z } from "zod";
+import { effectSchema } from "./effects.ts";
+import { jsonObjectSchema, type JsonObject } from "./json.ts";
+
+/**
+ * What repeating a call under the same idempotency key does, as the tool's author declares it:
+ * `none` may act again; `key` the tool recognises the key; `natural` the action is the same however often it is done.
+ */
+export const IDEMPOTENCY = ["none", "key", "natural"] as const;
+
+export const toolManifestSchema = z.strictObject({
+  effect: effectSchema.default("destroy"),
+  idempotency: z.enum(IDEMPOTENCY).default("none"),
+  /** Name of a tool of the same source that takes { key, tool, args } and answers { status: done | not_done | unknown, result? }. */
+  reconcile: z.string().optional(),
+  timeoutMs: z.int().positive().max(24 * 3600_000).default(60_000),
+  /** Calls of this tool that may run at once. */
+  concurrency: z.int().positive().max(10_000).default(16),
+  /** One line for the human who is asked; `{name}` is replaced by that argument. */
+  summary: z.string().max(200).optional(),
+});
+export type ToolManifest = z.infer<typeof toolManifestSchema>;
+
+/** A tool as a process sees it. `name` is `source.tool`. */
+export type ToolDefinition = {
+  readonly name: string;
+  readonly description: string;
+  /** JSON Schema of the arguments. */
+  readonly inputSchema: JsonObject;
+  readonly manifest: ToolManifest;
+  /** SHA-256 over name, description, schema and manifest in RFC 8785 form, hex: the pin. */
+  readonly hash: string;
+};
+
+export const toolContentSchema = z.strictObject({
+  /** Text for the model. */
+  text: z.string(),
+  /** The same as data, if the tool gives any. */
+  data: jsonObjectSchema.optional(),
+});
+export type ToolContent = z.infer<typeof toolContentSchema>;
+
+/** What `tool({ … })` gives: a TypeScript function as a tool. `input` may be any Standard Schema that can say its JSON Schema. */
+export type FunctionTool = {
+  readonly name: string;
+  readonly description: string;
+  readonly inputSchema: JsonObject;
+  readonly manifest: z.input<typeof toolManifestSchema>;
+  /** Checks the arguments and runs the tool. `key` is the call's idempotency key. */
+  readonly run: (args: JsonObject, context: ToolContext) => Promise<ToolContent>;
+};
+
+export type ToolContext = { readonly key: string; readonly signal: AbortSignal };

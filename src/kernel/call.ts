@@ -1,0 +1,70 @@
+// A call on its way through the stations: what was received, and what is known of it so far.
+import { OsError, issueLines } from "../abi/errors.ts";
+import type { Effect } from "../abi/effects.ts";
+import type { RequestId } from "../abi/ids.ts";
+import type { Json } from "../abi/json.ts";
+import type { Wait } from "../abi/process.ts";
+import { rowOf, type ProcessCall } from "../abi/syscalls.ts";
+import type { ToolDefinition } from "../abi/tools.ts";
+import type { CallView, Life } from "../ports/process.ts";
+import type { StoredPayload } from "../ports/store.ts";
+import { encodeArgs } from "./encoding.ts";
+import type { Process } from "./process.ts";
+import type { RecordedCall } from "./recall.ts";
+import type { Issued } from "./run.ts";
+
+export type LiveCall = Omit<CallView, "tool" | "target"> & {
+  readonly tool: ToolDefinition | undefined;
+  /** The arguments as they stand in the journal, and the payloads that they refer to. */
+  readonly text: string;
+  readonly parts: readonly StoredPayload[];
+  /** Why the arguments are not what the call takes. */
+  readonly invalid: OsError | undefined;
+  target: Life | undefined;
+  /** What the journal holds of this call, if the system was stopped while it was under way. */
+  recorded: RecordedCall | undefined;
+  /** Whether an event of this call, with its arguments, is in the journal. */
+  begun: boolean;
+  /** The wait that was recorded last. */
+  wait: Wait | undefined;
+  /** The approval that the dispatch spends. */
+  approval: RequestId | undefined;
+};
+
+const toolOf = (process: Process, syscall: ProcessCall, args: Json): ToolDefinition | undefined =>
+  syscall === "tool.call" ? process.tools.get((args as { tool: string }).tool) : undefined;
+
+function effectOf(syscall: ProcessCall, tool: ToolDefinition | undefined): Effect {
+  const { effect } = rowOf(syscall);
+  return effect === "tool" ? (tool?.manifest.effect ?? "none") : effect;
+}
+
+/** Reads a call against its row. Arguments that do not fit are kept as they came: the refusal is recorded with them. */
+export function receive(process: Process, { number, syscall, args }: Issued): LiveCall {
+  const state = { target: undefined, recorded: undefined, begun: false, wait: undefined, approval: undefined };
+  const parsed = rowOf(syscall)?.input.safeParse(args);
+  if (parsed?.success !== true) {
+    const issues = parsed === undefined ? [`there is no call ${String(syscall)}`] : issueLines(parsed.error.issues);
+    const invalid = new OsError("invalid_argument", `${syscall} was called with arguments that it does not take: ${issues.join("; ")}.`, { data: { issues } });
+    return { number, syscall, args: null, text: JSON.stringify(args ?? null), parts: [], effect: "none", tool: undefined, invalid, ...state };
+  }
+  const value = parsed.data as Json;
+  const tool = toolOf(process, syscall, value);
+  return { number, syscall, args: value, ...encodeArgs(process.key, syscall, value), effect: effectOf(syscall, tool), tool, invalid: undefined, ...state };
+}
+
+/** The first difference between a call and what the journal holds in its place. */
+export function differenceOf(call: LiveCall, recorded: RecordedCall): OsError | undefined {
+  const difference = (field: string, was: string, is: string): OsError =>
+    new OsError(
+      "replay_divergence",
+      `Call ${call.number}: the journal holds another ${field} than the program issued. Recorded: ${clip(was)} Issued: ${clip(is)} ` +
+        "Programs must be deterministic between system calls; if the agent's source was changed, bring back the version that the process was started with.",
+      { data: { call: call.number, field, recorded: was, issued: is } },
+    );
+  if (recorded.syscall !== call.syscall) return difference("syscall", recorded.syscall, call.syscall);
+  if (recorded.argsText !== undefined && recorded.argsText !== call.text) return difference("args", recorded.argsText, call.text);
+  return undefined;
+}
+
+const clip = (text: string): string => (text.length > 300 ? `${text.slice(0, 300)}… (${text.length} characters).` : `${text}.`);

@@ -1,0 +1,90 @@
+// The messages that a model call sends: what came before, read back from the journal's chain of contexts, and what is new.
+//
+// A conversation that only grows shares one list in memory, so a turn costs what it adds. The list of a context is
+// read from the store when it is not at hand: after a restart, or when a program goes back to an older context.
+import { OsError } from "../abi/errors.ts";
+import type { Address } from "../abi/ids.ts";
+import type { AssistantPart, Message } from "../abi/messages.ts";
+import type { Store } from "../ports/store.ts";
+import type { ContextNode } from "./encoding.ts";
+import type { Process } from "./process.ts";
+
+/** Contexts of one process that are kept at hand. */
+const KEPT = 4;
+const PAGE = 500;
+
+/** The first `length` messages of a list that others may have made longer; `next` is who made it longer first. */
+type Known = { readonly list: Message[]; readonly length: number; next?: readonly Message[] };
+
+export class Contexts {
+  readonly #store: Store;
+  readonly #known = new WeakMap<Process, Map<Address, Known>>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** All messages of a call. Rejects with `not_found` if `after` is no context of this process's making. */
+  async messages(process: Process, after: Address | undefined, added: readonly Message[]): Promise<readonly Message[]> {
+    if (after === undefined) return added;
+    const known = this.#of(process).get(after) ?? (await this.#read(after));
+    this.#keep(process, after, known);
+    // The shared list is lent out only while nothing can follow in it yet.
+    if (known.list.length === known.length) {
+      known.list.push(...added);
+      known.next = added;
+      return known.list;
+    }
+    return [...known.list.slice(0, known.length), ...added];
+  }
+
+  /** Notes the context that an answer makes. */
+  extend(process: Process, turn: { readonly after: Address | undefined; readonly messages: readonly Message[]; readonly answer: AssistantPart[]; readonly context: Address }): void {
+    const message: Message = { role: "assistant", content: turn.answer };
+    const before = turn.after === undefined ? undefined : this.#of(process).get(turn.after);
+    if (turn.after !== undefined && before === undefined) return;
+    const list = before === undefined ? [...turn.messages] : this.#listFor(before, turn.messages);
+    list.push(message);
+    this.#keep(process, turn.context, { list, length: list.length });
+  }
+
+  /** The shared list, if it goes on with just these messages; else a copy that does. */
+  #listFor(before: Known, messages: readonly Message[]): Message[] {
+    if (before.next === messages && before.list.length === before.length + messages.length) return before.list;
+    return [...before.list.slice(0, before.length), ...messages];
+  }
+
+  #of(process: Process): Map<Address, Known> {
+    const known = this.#known.get(process) ?? new Map<Address, Known>();
+    this.#known.set(process, known);
+    return known;
+  }
+
+  #keep(process: Process, context: Address, known: Known): void {
+    const all = this.#of(process);
+    all.delete(context);
+    all.set(context, known);
+    const [oldest] = all.keys();
+    if (all.size > KEPT && oldest !== undefined) all.delete(oldest);
+  }
+
+  /** Follows the chain to its start, then reads the messages in pages. */
+  async #read(context: Address): Promise<Known> {
+    const links: (readonly Address[])[] = [];
+    for (let next: Address | null = context; next !== null; ) {
+      const text: string | undefined = (await this.#store.payloads([next])).get(next);
+      if (text === undefined) throw new OsError("not_found", `There is no context ${next}, or it has been erased. \`after\` takes the context that an earlier model.generate answered with.`, { data: { what: "context", id: next } });
+      const node: ContextNode = JSON.parse(text) as ContextNode;
+      links.push(node.messages);
+      next = node.prev;
+    }
+    const addresses = links.reverse().flat();
+    const list: Message[] = [];
+    for (let at = 0; at < addresses.length; at += PAGE) {
+      const page = addresses.slice(at, at + PAGE);
+      const texts = await this.#store.payloads(page);
+      for (const address of page) list.push(JSON.parse(texts.get(address) ?? '{"role":"user","content":"(erased)"}') as Message);
+    }
+    return { list, length: list.length };
+  }
+}

@@ -1,0 +1,87 @@
+// Dispatch: intent, performance, and what to do when an effect left and nothing came back.
+//
+// Invariants:
+//   D1. An effect's intent, with its idempotency key and the approval that it spends, is durable before it leaves.
+//   D2. Each dispatch has an intent of its own, so the journal says how often an effect may have happened.
+//   D3. An intent without an outcome is settled in this order: the tool's own `reconcile`; a repeat under the same key, if
+//       the tool declares that harmless; a human. Nothing else ever dispatches an effect a second time.
+import { needsIntent } from "../abi/effects.ts";
+import { type ErrorRecord, OsError } from "../abi/errors.ts";
+import type { Json, JsonObject } from "../abi/json.ts";
+import { idempotencyKey, type Performed, PERFORMERS } from "./performers.ts";
+import { askHuman, describeCall } from "./requests.ts";
+import { callEntry, type CallContext } from "./waiting.ts";
+
+/** How often an effect of unknown outcome is repeated, where repeating it is harmless, before a human is asked. */
+const REPEATS_MAX = 3;
+
+export type SettledBy = "reconcile" | "repeat" | "human";
+export type Settled =
+  | (Extract<Performed, { kind: "value" }> & { readonly settled?: SettledBy | undefined })
+  | { readonly kind: "error"; readonly error: ErrorRecord };
+
+/** Attempts the call, and if an effect's outcome is not known, sees to it that it becomes known. */
+export async function untilKnown(context: CallContext, attempt: (context: CallContext) => Promise<Performed>): Promise<Settled> {
+  const interrupted = context.call.recorded?.intended === true;
+  let performed: Performed = interrupted ? { kind: "unknown", reason: "Reeve was stopped between dispatching it and hearing its outcome." } : await attempt(context);
+  let settled: SettledBy | undefined;
+  for (let repeats = 0; performed.kind === "unknown"; repeats += 1) {
+    const settlement = await settleUnknown(context, performed.reason, repeats);
+    settled = settlement.by;
+    performed = settlement.value === undefined ? await attempt(context) : { kind: "value", value: settlement.value };
+  }
+  return settled === undefined ? performed : { ...performed, settled };
+}
+
+/** Makes the intent of an effect durable. */
+export async function intend({ services, run, call }: CallContext): Promise<void> {
+  if (!needsIntent(call.effect)) return;
+  const { process } = run;
+  const approval = call.approval === undefined ? {} : { approval: call.approval };
+  const header = { kind: "call.intended", call: call.number, syscall: call.syscall, effect: call.effect, key: idempotencyKey(process.pid, call.number), ...approval } as const;
+  const parts = call.begun ? [] : call.parts;
+  await services.commits.commit(process.prepare([callEntry(call, header)], { payloads: parts }));
+  run.markDispatched(call.number);
+}
+
+/** Has the call done, by whoever does it, if the process is still alive at this last moment. */
+export async function perform(context: CallContext): Promise<Performed> {
+  const { services, run, call } = context;
+  services.ports.identity.identify(run.process);
+  const performed = await PERFORMERS[call.syscall].perform(context);
+  if (performed.kind === "value" || needsIntent(call.effect)) return performed;
+  // A read that never answered may simply be asked again, by the program.
+  throw new OsError("tool_unavailable", `${describeCall(call)} did not answer: ${performed.reason} Nothing was changed; it may be tried again.`, { data: { tool: call.tool?.name ?? "" } });
+}
+
+type Settlement = { readonly by: SettledBy; readonly value: Json | undefined };
+
+/** What became of it: its value, or undefined where it is certain, or harmless, to do it (again). */
+async function settleUnknown(context: CallContext, reason: string, repeats: number): Promise<Settlement> {
+  const { services, run, call } = context;
+  const { tool } = call;
+  if (tool === undefined) throw new OsError("internal", `${call.syscall} has an intent and no tool.`);
+  const undecided = call.recorded?.requests.some(({ kind }) => kind === "settlement") === true;
+  if (tool.manifest.reconcile !== undefined && !undecided) {
+    const invocation = { tool, args: (call.args as { args: JsonObject }).args, key: idempotencyKey(run.process.pid, call.number) };
+    const found = await services.ports.tools.reconcile(invocation);
+    if (found.status === "done") return { by: "reconcile", value: found.content as JsonObject };
+    if (found.status === "not_done" && repeats < REPEATS_MAX) return { by: "reconcile", value: undefined };
+  }
+  if (tool.manifest.idempotency !== "none" && repeats < REPEATS_MAX && !undecided) return { by: "repeat", value: undefined };
+  return settleByHuman(context, reason);
+}
+
+async function settleByHuman(context: CallContext, reason: string): Promise<Settlement> {
+  const { call } = context;
+  const question = `Did this happen? ${describeCall(call)}`;
+  const { request, decided } = await askHuman(context, { kind: "settlement", question, rule: "outcome_unknown", reason });
+  // A settlement answers for one dispatch; the next unknown outcome is a new question.
+  call.recorded = undefined;
+  if (decided.verdict === "settled" && decided.outcome === "not_done") return { by: "human", value: undefined };
+  if (decided.verdict === "settled" && decided.outcome === "done") {
+    return { by: "human", value: (decided.result ?? { text: `(settled by ${decided.by}: it was done)` }) as JsonObject };
+  }
+  const note = "note" in decided && decided.note !== undefined ? `: ${decided.note}` : ".";
+  throw new OsError("outcome_unknown", `${describeCall(call)} was dispatched and its outcome is unknown; ${decided.by} gave it up${note}`, { data: { request } });
+}

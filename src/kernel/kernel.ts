@@ -1,0 +1,39 @@
+// The kernel, joined: the parts of this folder on the ports that it is given.
+import { OsError } from "../abi/errors.ts";
+import type { System } from "../ports/system.ts";
+import { Bus } from "./bus.ts";
+import { Commits } from "./commits.ts";
+import { Contexts } from "./contexts.ts";
+import { operate } from "./control.ts";
+import { follow } from "./reader.ts";
+import { Runner } from "./runner.ts";
+import type { KernelOptions, KernelPorts, Services } from "./services.ts";
+import { ProcessTable } from "./table.ts";
+
+export type Kernel = System & {
+  /** Lets every process go on that has something to do. Without it the system answers questions and runs nothing. */
+  run(): Promise<void>;
+  /** Programs in memory, and ready ones that wait for room. */
+  load(): { readonly inMemory: number; readonly queued: number };
+  /** Takes every program out of memory. The store is its opener's to close. */
+  close(): void;
+};
+
+export function createKernel(ports: KernelPorts, options: KernelOptions): Kernel {
+  const bus = new Bus();
+  const runs = new Runner();
+  const commits = new Commits({ store: ports.store, bus, onFailure: (error) => runs.halt(error) });
+  const table = new ProcessTable({ store: ports.store, random: ports.random, nowMs: () => ports.clock.nowMs() });
+  const services: Services = { ports, options, table, commits, bus, runs, contexts: new Contexts(ports.store) };
+  runs.join(services);
+  return {
+    operate: (name, args, by) => operate(services, { name, args, by }),
+    async *follow(pid, from, signal) {
+      if ((await ports.store.process(pid)) === undefined) throw new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, { data: { what: "process", id: pid } });
+      yield* follow({ store: ports.store, bus, pid, from, signal });
+    },
+    run: () => runs.start(),
+    load: () => ({ inMemory: runs.size, queued: runs.queued }),
+    close: () => runs.close(),
+  };
+}

@@ -1,0 +1,157 @@
+// One process in memory: its row, the head of its journal, and what the stations may see of it.
+//
+// Boundary: makes events and keeps their order; does not run the program (run.ts) and does not decide when the
+// process is in memory (table.ts, runner.ts).
+//
+// Invariants:
+//   P1. Events are prepared in the order in which they get their seq, and handed to the store in that order, so the
+//       journal in memory is the journal on disk plus a tail that is on its way there.
+//   P2. Nobody outside the kernel is told of an event before its batch is durable.
+//   P3. If the store refuses a batch, this object is no longer the truth: the kernel drops it and reads the journal anew.
+import type { Agent, AgentManifest, Budget } from "../abi/agents.ts";
+import type { EventHeader } from "../abi/events.ts";
+import type { ProcessId, RequestId } from "../abi/ids.ts";
+import type { Json } from "../abi/json.ts";
+import type { Exit, Spent } from "../abi/process.ts";
+import type { ToolDefinition } from "../abi/tools.ts";
+import type { Life, ProcessView } from "../ports/process.ts";
+import type { Batch, JournalAppend, ProcessRecord, RequestRecord, StoredEvent, StoredPayload } from "../ports/store.ts";
+import { encodeEvent, type Entry, type SubjectKey } from "./journal.ts";
+import { project } from "./transition.ts";
+
+/** What a process was given when it was created; the payload `spec` of its first event. */
+export type Spec = { readonly agent: Agent; readonly tools: readonly ToolDefinition[] };
+
+/** Events that wait to be committed, with everything that must be committed with them. */
+export type Prepared = {
+  readonly journals: readonly JournalAppend[];
+  readonly payloads: readonly StoredPayload[];
+  readonly processes: readonly ProcessRecord[];
+  readonly requests: readonly RequestRecord[];
+};
+
+export type Head = { readonly events: number; readonly hash: string };
+
+export class Process implements ProcessView {
+  readonly pid: ProcessId;
+  readonly life: Life;
+  readonly spec: Spec;
+  readonly tools: ReadonlyMap<string, ToolDefinition>;
+  readonly key: SubjectKey;
+  /** Children that exist in memory, so that a kill finds those whose creation is still on its way to disk. */
+  readonly children: Set<ProcessId> = new Set();
+  /** Requests that were decided while this object lived: the first decision counts. */
+  readonly decided: Set<RequestId> = new Set();
+  #record: ProcessRecord;
+  #hash: string;
+  #spentAtLoad: Spent | undefined;
+  #nowMs: () => number;
+
+  constructor(parts: { record: ProcessRecord; head: Head; life: Life; spec: Spec; key: SubjectKey; nowMs: () => number }) {
+    this.pid = parts.record.pid;
+    this.life = parts.life;
+    this.spec = parts.spec;
+    this.tools = new Map(parts.spec.tools.map((tool) => [tool.name, tool]));
+    this.key = parts.key;
+    this.#record = { ...parts.record, events: parts.head.events };
+    this.#hash = parts.head.hash;
+    this.#spentAtLoad = parts.record.spent;
+    this.#nowMs = parts.nowMs;
+  }
+
+  get record(): ProcessRecord {
+    return this.#record;
+  }
+  get root(): ProcessId {
+    return this.#record.root;
+  }
+  get manifest(): AgentManifest {
+    return this.spec.agent.manifest;
+  }
+  get budget(): Budget {
+    return this.#record.budget;
+  }
+  get spent(): Spent {
+    return this.#record.spent;
+  }
+
+  /** Gives events their place in the journal and the row its new form. Must be committed, in the order of preparation. */
+  prepare(entries: readonly Entry[], extra: { payloads?: readonly StoredPayload[]; requests?: readonly RequestRecord[]; exit?: Exit } = {}): Prepared {
+    const before = this.#record;
+    const events: StoredEvent[] = [];
+    const payloads: StoredPayload[] = extra.payloads === undefined ? [] : [...extra.payloads];
+    for (const entry of entries) {
+      const atMs = this.#nowMs();
+      const place = { pid: this.pid, seq: this.#record.events, atMs, before: this.#hash };
+      const encoded = encodeEvent(entry, place, this.key);
+      events.push(encoded.event);
+      payloads.push(...encoded.payloads);
+      this.#hash = encoded.event.hash;
+      this.#record = project(this.#record, entry.header, atMs, extra.exit);
+    }
+    const journals = [{ pid: this.pid, expected: before.events, events }];
+    return { journals, payloads, processes: this.#rowIfChanged(before), requests: extra.requests ?? [] };
+  }
+
+  /** A change of the row that is no event: all that the process does is wait. */
+  prepareWaiting(): Prepared {
+    this.#record = { ...this.#record, state: "waiting" };
+    return { journals: [], payloads: [], processes: [this.#record], requests: [] };
+  }
+
+  /** Makes the process ready if it waits for the exit of `child`; nothing otherwise. */
+  prepareRoused(child: ProcessId): Prepared[] {
+    const waits = this.#record.waits.some((wait) => wait.on === "process" && wait.pid === child);
+    if (!waits || this.#record.state !== "waiting") return [];
+    this.#record = { ...this.#record, state: "ready" };
+    return [{ journals: [], payloads: [], processes: [this.#record], requests: [] }];
+  }
+
+  /** Corrects, once, what it has used up by what its journal says: a row may be older than the journal's end. */
+  recount(recorded: Spent): void {
+    const atLoad = this.#spentAtLoad;
+    if (atLoad === undefined) return;
+    const { spent } = this.#record;
+    const corrected = (name: keyof Spent): number => recorded[name] + spent[name] - atLoad[name];
+    this.#spentAtLoad = undefined;
+    this.#record = {
+      ...this.#record,
+      spent: { calls: corrected("calls"), inputTokens: corrected("inputTokens"), outputTokens: corrected("outputTokens"), costUsd: corrected("costUsd") },
+    };
+  }
+
+  /** Counters alone are not worth a row on every step: they are written when anything else is, and counted anew after a crash. */
+  #rowIfChanged(before: ProcessRecord): ProcessRecord[] {
+    const now = this.#record;
+    return before.events === 0 || before.state !== now.state || before.waits !== now.waits ? [now] : [];
+  }
+}
+
+/** Several preparations as one batch. */
+export function batchOf(parts: readonly Prepared[]): Batch {
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return only;
+  return {
+    journals: mergeJournals(parts.flatMap(({ journals }) => journals)),
+    payloads: parts.flatMap(({ payloads }) => payloads),
+    processes: parts.flatMap(({ processes }) => processes),
+    requests: parts.flatMap(({ requests }) => requests),
+  };
+}
+
+/** One append for each journal: what was prepared for it, in order. */
+function mergeJournals(journals: readonly JournalAppend[]): JournalAppend[] {
+  const merged = new Map<ProcessId, JournalAppend>();
+  for (const journal of journals) {
+    const known = merged.get(journal.pid);
+    merged.set(journal.pid, known === undefined ? journal : { ...known, events: [...known.events, ...journal.events] });
+  }
+  return [...merged.values()];
+}
+
+/** An entry whose payloads are given as values. */
+export function entryOf(header: EventHeader, payloads: { readonly [name: string]: Json } = {}): Entry {
+  const texts: Record<string, string> = {};
+  for (const name in payloads) texts[name] = JSON.stringify(payloads[name]);
+  return { header, payloads: texts };
+}

@@ -1,0 +1,190 @@
+// What the journal holds of a process's calls: the memory that makes a program durable by replay.
+//
+// A program that runs again issues the same calls; each is answered from here until the journal's end is reached.
+// The journal is read in pages as the program advances, and what was delivered is forgotten, so a long journal
+// does not have to fit in memory.
+//
+// Invariants:
+//   R1. A call's record is complete when `find` answers it: its outcome is in it if the journal has one.
+//   R2. `nextOutcome` gives outcomes in the order of their events: the order in which the program saw them.
+//   R3. Only events up to the head at the time of loading are read; what is appended later reaches the run directly.
+import type { ErrorRecord } from "../abi/errors.ts";
+import type { Actor, RequestKind } from "../abi/events.ts";
+import type { Address, MessageId, ProcessId, RequestId } from "../abi/ids.ts";
+import type { Json } from "../abi/json.ts";
+import type { Spent, Wait } from "../abi/process.ts";
+import type { Decision, ProcessCall } from "../abi/syscalls.ts";
+import type { Store } from "../ports/store.ts";
+import { decodeValue, innerAddresses } from "./encoding.ts";
+import { chainHash, CHAIN_START, distantAddresses, openEvent, payloadTexts, type Opened } from "./journal.ts";
+import { NOTHING_SPENT, spendFor } from "./transition.ts";
+
+const PAGE_EVENTS = 1000;
+
+export type RecordedRequest = { readonly id: RequestId; readonly kind: RequestKind; readonly decision?: Decision & { readonly by: Actor } };
+export type Outcome = { readonly ok: true; readonly value: Json } | { readonly ok: false; readonly error: ErrorRecord };
+
+export type RecordedCall = {
+  readonly number: number;
+  readonly syscall: ProcessCall;
+  /** Absent if it was erased. */
+  readonly argsText: string | undefined;
+  wait?: Wait;
+  intended: boolean;
+  readonly requests: RecordedRequest[];
+  outcome?: Outcome;
+};
+
+export type Mail = { readonly id: MessageId; readonly from: Actor; readonly topic: string; readonly body: Json };
+
+export class Recall {
+  readonly #store: Store;
+  readonly #pid: ProcessId;
+  readonly #end: number;
+  readonly #calls = new Map<number, RecordedCall>();
+  readonly #order: number[] = [];
+  readonly #mail = new Map<MessageId, Mail>();
+  #read = 0;
+  #hash = CHAIN_START;
+  #brokenAt: number | null = null;
+  #reading: Promise<void> | undefined;
+  #spent: Spent = NOTHING_SPENT;
+  #callsRecorded = 0;
+
+  /** `end` is the number of events that the journal holds. */
+  constructor(store: Store, pid: ProcessId, end: number) {
+    this.#store = store;
+    this.#pid = pid;
+    this.#end = end;
+  }
+
+  /** Whether the whole journal has been read. */
+  get exhausted(): boolean {
+    return this.#read >= this.#end;
+  }
+  /** Events read so far, and calls whose outcome was among them. */
+  get counts(): { readonly events: number; readonly calls: number } {
+    return { events: this.#read, calls: this.#callsRecorded };
+  }
+  /** The first event whose hash does not fit the chain, of those read. */
+  get brokenAt(): number | null {
+    return this.#brokenAt;
+  }
+  /** Used up so far; the journal's end gives the truth. */
+  get spent(): Spent {
+    return this.#spent;
+  }
+  /** Messages delivered and not taken, oldest first; true at the journal's end. */
+  get mail(): Mail[] {
+    return [...this.#mail.values()];
+  }
+
+  /** What the journal holds of a call; undefined if it holds nothing. */
+  async find(number: number): Promise<RecordedCall | undefined> {
+    for (;;) {
+      const call = this.#calls.get(number);
+      if (call?.outcome !== undefined || this.exhausted) return call;
+      await this.readOn();
+    }
+  }
+
+  /** The call whose outcome comes next; undefined when none is left. Only as far as the journal was read. */
+  get nextOutcome(): number | undefined {
+    return this.#order[0];
+  }
+
+  /** Takes the next outcome off the journal. */
+  take(): RecordedCall {
+    const number = this.#order.shift();
+    const call = number === undefined ? undefined : this.#calls.get(number);
+    if (call === undefined) throw new Error("No outcome is left to take.");
+    this.#calls.delete(call.number);
+    return call;
+  }
+
+  /** Reads the next page. */
+  readOn(): Promise<void> {
+    this.#reading ??= this.#readPage().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
+  }
+
+  async #readPage(): Promise<void> {
+    const events = await this.#store.events(this.#pid, this.#read, Math.min(PAGE_EVENTS, this.#end - this.#read));
+    if (events.length === 0) {
+      this.#brokenAt ??= this.#read;
+      this.#read = this.#end;
+      return;
+    }
+    const page = events.map((event) => {
+      if (event.hash !== chainHash(this.#hash, event.header)) this.#brokenAt ??= event.seq;
+      this.#hash = event.hash;
+      return openEvent(event);
+    });
+    const distant = distantAddresses(page);
+    const texts = new Map(distant.length === 0 ? [] : await this.#store.payloads(distant));
+    const inner = page.flatMap((opened) => innerOf(opened, texts));
+    if (inner.length > 0) for (const [address, text] of await this.#store.payloads(inner)) texts.set(address, text);
+    for (const opened of page) this.#take(opened, texts);
+    this.#read += events.length;
+  }
+
+  #take(opened: Opened, texts: ReadonlyMap<Address, string>): void {
+    const { header } = opened;
+    if (header.kind === "message.delivered") {
+      const body = JSON.parse(payloadTexts(opened, texts)["body"] ?? "null") as Json;
+      this.#mail.set(header.message, { id: header.message, from: header.from, topic: header.topic, body });
+    }
+    if (!("call" in header)) return;
+    const payloads = payloadTexts(opened, texts);
+    if (header.kind === "request.opened") this.#requestsOf(header.call)?.push({ id: header.request, kind: header.requestKind });
+    if (header.kind === "request.decided") {
+      const requests = this.#requestsOf(header.call);
+      const at = requests?.findIndex(({ id }) => id === header.request) ?? -1;
+      const known = requests?.[at];
+      const decision = JSON.parse(payloads["decision"] ?? "null") as Decision;
+      if (requests !== undefined && known !== undefined) requests[at] = { ...known, decision: { ...decision, by: header.by } };
+    }
+    if (!("syscall" in header)) return;
+    const call = this.#callOf(header.call, header.syscall, payloads["args"]);
+    if (header.kind === "call.waiting") call.wait = header.wait;
+    if (header.kind === "call.intended") call.intended = true;
+    if (header.kind !== "call.completed") return;
+    this.#spent = spendFor(this.#spent, header);
+    this.#complete(call, payloads, texts);
+  }
+
+  #complete(call: RecordedCall, payloads: { [name: string]: string }, texts: ReadonlyMap<Address, string>): void {
+    const { value, error } = payloads;
+    call.outcome =
+      error === undefined
+        ? { ok: true, value: value === undefined ? null : decodeValue(call.syscall, "value", value, texts) }
+        : { ok: false, error: JSON.parse(error) as ErrorRecord };
+    this.#order.push(call.number);
+    this.#callsRecorded += 1;
+    if (call.syscall !== "message.receive" || !call.outcome.ok) return;
+    const { message } = call.outcome.value as { message: { id: MessageId } | null };
+    if (message !== null) this.#mail.delete(message.id);
+  }
+
+  /** A call's arguments stand in its first event alone. */
+  #callOf(number: number, syscall: ProcessCall, argsText: string | undefined): RecordedCall {
+    const known = this.#calls.get(number);
+    if (known !== undefined) return known;
+    const call: RecordedCall = { number, syscall, argsText, intended: false, requests: [] };
+    this.#calls.set(number, call);
+    return call;
+  }
+
+  #requestsOf(number: number): RecordedRequest[] | undefined {
+    return this.#calls.get(number)?.requests;
+  }
+}
+
+function innerOf(opened: Opened, texts: ReadonlyMap<Address, string>): Address[] {
+  const { header } = opened;
+  if (header.kind !== "call.completed" || header.syscall !== "model.generate") return [];
+  const { value } = payloadTexts(opened, texts);
+  return value === undefined ? [] : innerAddresses(header.syscall, "value", value);
+}

@@ -1,0 +1,250 @@
+// One run of a process's program: its calls under way, and the order in which it sees their outcomes.
+//
+// Boundary: knows the program and the journal's memory (recall); what happens to a call is the path's affair (syscall.ts).
+//
+// Invariants:
+//   U1. The program sees outcomes in the order of their events, one in a turn of the event loop, so what it does
+//       between two of them is the same in every run: this is what makes replay exact.
+//   U2. Recorded outcomes come first; a live one is delivered when the journal has none left.
+//   U3. A wait that is poked between its check and its sleep does not sleep: no wake-up is lost.
+//   U4. After `dispose` the program hears nothing and nothing that it does is heard.
+import { OsError } from "../abi/errors.ts";
+import type { Actor, EventHeader } from "../abi/events.ts";
+import type { RequestId } from "../abi/ids.ts";
+import type { Json } from "../abi/json.ts";
+import { CALLS_IN_FLIGHT_MAX } from "../abi/limits.ts";
+import type { Decision, ProcessCall } from "../abi/syscalls.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { ProgramHost, ProgramRun } from "../ports/program.ts";
+import type { Process } from "./process.ts";
+import type { Mail, Outcome, Recall, RecordedCall } from "./recall.ts";
+
+export type Issued = { readonly number: number; readonly syscall: ProcessCall; readonly args: Json };
+
+/** A call that the program issued and has not seen the outcome of. */
+type Pending = { waiting: boolean; dispatched: boolean; readonly resolve: (value: Json) => void; readonly reject: (error: OsError) => void };
+
+export type Decided = Decision & { readonly by: Actor };
+
+export type RunEvents = {
+  /** A call came in. */
+  readonly issued: (run: Run, issued: Issued) => void;
+  /** All that the program does is wait. */
+  readonly idle: (run: Run) => void;
+  readonly finished: (run: Run, end: { readonly result: Json } | { readonly error: unknown }) => void;
+  /** The journal could not be read on. */
+  readonly failed: (run: Run, error: unknown) => void;
+};
+
+export class Run {
+  readonly process: Process;
+  readonly #recall: Recall;
+  readonly #clock: Clock;
+  readonly #events: RunEvents;
+  readonly #abort = new AbortController();
+  readonly #pending = new Map<number, Pending>();
+  /** Recorded calls that the program has issued again, with the same bytes. */
+  readonly #reissued = new Set<number>();
+  readonly #answers: { readonly number: number; readonly outcome: Outcome }[] = [];
+  readonly #decisions = new Map<RequestId, Decided>();
+  readonly #sleepers = new Set<() => void>();
+  #mail: Mail[] | undefined;
+  readonly #lateMail: Mail[] = [];
+  #program: ProgramRun | undefined;
+  #delivering = false;
+  #idleCheck = false;
+  #frozen = false;
+  #disposed = false;
+  #pokes = 0;
+
+  constructor(process: Process, parts: { recall: Recall; clock: Clock; events: RunEvents }) {
+    this.process = process;
+    this.#recall = parts.recall;
+    this.#clock = parts.clock;
+    this.#events = parts.events;
+  }
+
+  /** Fires when the process's calls are to be given up. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+  get recall(): Recall {
+    return this.#recall;
+  }
+  /** How often the run was told that something may have changed. */
+  get pokes(): number {
+    return this.#pokes;
+  }
+  /** Calls whose effect was dispatched and whose outcome is not known. */
+  get dispatched(): number[] {
+    return [...this.#pending].flatMap(([number, { dispatched }]) => (dispatched ? [number] : []));
+  }
+  /** Recorded outcomes of calls that the program has not issued. */
+  get unissued(): number | undefined {
+    const next = this.#recall.nextOutcome;
+    return next === undefined || this.#reissued.has(next) ? undefined : next;
+  }
+
+  start(host: ProgramHost, task: Json): void {
+    const { pid, spec } = this.process;
+    this.#program = host.start({ pid, agent: spec.agent, task, issue: (number, syscall, args) => this.#issue({ number, syscall, args }) });
+    this.#program.result.then(
+      (result) => this.#disposed || this.#events.finished(this, { result }),
+      (error: unknown) => this.#disposed || this.#events.finished(this, { error }),
+    );
+    this.#pump();
+  }
+
+  #issue(issued: Issued): Promise<Json> {
+    return new Promise((resolve, reject) => {
+      if (this.#disposed || this.#frozen) return;
+      if (this.#pending.size >= CALLS_IN_FLIGHT_MAX) {
+        reject(new OsError("limit_exceeded", `A process may have ${CALLS_IN_FLIGHT_MAX} calls under way; wait for some before issuing more.`, { data: { limit: "calls_in_flight", max: CALLS_IN_FLIGHT_MAX } }));
+        return;
+      }
+      this.#pending.set(issued.number, { waiting: false, dispatched: false, resolve, reject });
+      this.#events.issued(this, issued);
+    });
+  }
+
+  /** The program issued a call whose outcome the journal holds: it gets it when its turn comes. */
+  reissued(recorded: RecordedCall): void {
+    this.#reissued.add(recorded.number);
+    this.#pump();
+  }
+
+  /** The outcome of a live call; durable by now. */
+  answer(number: number, outcome: Outcome): void {
+    const pending = this.#pending.get(number);
+    if (pending !== undefined) pending.dispatched = false;
+    this.#answers.push({ number, outcome });
+    this.#pump();
+    if (this.#frozen) this.#scheduleIdleCheck();
+  }
+
+  markDispatched(number: number): void {
+    const pending = this.#pending.get(number);
+    if (pending !== undefined) pending.dispatched = true;
+  }
+
+  /** Sleeps until something may have changed since `pokes` was read, or until the time has come. */
+  async sleep(number: number, options: { readonly pokes: number; readonly untilMs?: number | undefined }): Promise<void> {
+    const pending = this.#pending.get(number);
+    if (this.#pokes !== options.pokes || pending === undefined) return;
+    pending.waiting = true;
+    this.#scheduleIdleCheck();
+    await new Promise<void>((resolve) => {
+      let cancel: (() => void) | undefined;
+      const wake = (): void => {
+        this.#sleepers.delete(wake);
+        cancel?.();
+        resolve();
+      };
+      this.#sleepers.add(wake);
+      if (options.untilMs === undefined) return;
+      const leftMs = Math.min(Math.max(0, options.untilMs - this.#clock.nowMs()), 2 ** 31 - 1);
+      cancel = this.#clock.after(leftMs, wake);
+      this.signal.addEventListener("abort", cancel, { once: true });
+    });
+    pending.waiting = false;
+  }
+
+  /** Something may have changed: every waiting call looks again. */
+  poke(): void {
+    this.#pokes += 1;
+    if (this.#disposed || this.#frozen) return;
+    for (const wake of [...this.#sleepers]) wake();
+  }
+
+  /** An event that was appended to the journal from outside while the program runs. */
+  notice(header: EventHeader, payload: Json): void {
+    if (header.kind === "message.delivered") this.#lateMail.push({ id: header.message, from: header.from, topic: header.topic, body: payload });
+    if (header.kind === "request.decided") this.#decisions.set(header.request, { ...(payload as Decision), by: header.by });
+    this.poke();
+  }
+
+  decision(request: RequestId): Decided | undefined {
+    return this.#decisions.get(request);
+  }
+
+  /** Takes the oldest message of a topic. Only for a call that is live, when the journal has been read to its end. */
+  takeMail(topic: string | undefined): Mail | undefined {
+    this.#mail ??= this.#recall.mail;
+    this.#mail.push(...this.#lateMail.splice(0));
+    const at = this.#mail.findIndex((mail) => topic === undefined || mail.topic === topic);
+    return at === -1 ? undefined : this.#mail.splice(at, 1)[0];
+  }
+
+  /** Keeps what is under way going and starts nothing new; the program is not heard any more. */
+  freeze(): void {
+    this.#frozen = true;
+    this.#scheduleIdleCheck();
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#abort.abort();
+    this.#program?.dispose();
+    this.#pending.clear();
+    this.#sleepers.clear();
+  }
+
+  #pump(): void {
+    if (this.#delivering || this.#disposed || this.#frozen) return;
+    const next = this.#next();
+    if (next === undefined) return;
+    this.#delivering = true;
+    const pending = this.#pending.get(next.number);
+    this.#pending.delete(next.number);
+    this.#reissued.delete(next.number);
+    if (next.outcome.ok) pending?.resolve(next.outcome.value);
+    else pending?.reject(OsError.from(next.outcome.error));
+    setImmediate(() => {
+      this.#delivering = false;
+      this.#pump();
+      if (this.#pending.size > 0) this.#scheduleIdleCheck();
+    });
+  }
+
+  #next(): { readonly number: number; readonly outcome: Outcome } | undefined {
+    const head = this.#recall.nextOutcome;
+    if (head !== undefined) {
+      if (!this.#reissued.has(head)) return undefined;
+      const { number, outcome } = this.#recall.take();
+      return outcome === undefined ? undefined : { number, outcome };
+    }
+    if (this.#recall.exhausted) {
+      this.process.recount(this.#recall.spent);
+      return this.#answers.shift();
+    }
+    this.#recall.readOn().then(
+      () => this.#pump(),
+      (error: unknown) => this.#disposed || this.#events.failed(this, error),
+    );
+    return undefined;
+  }
+
+  #scheduleIdleCheck(): void {
+    if (this.#idleCheck) return;
+    this.#idleCheck = true;
+    setImmediate(() => {
+      this.#idleCheck = false;
+      if (this.idle) this.#events.idle(this);
+    });
+  }
+
+  /** Whether nothing happens until something comes from outside. */
+  get idle(): boolean {
+    return !this.#disposed && this.#isIdle();
+  }
+
+  #isIdle(): boolean {
+    const settled = this.#frozen || (this.#recall.exhausted && this.#recall.nextOutcome === undefined && this.#answers.length === 0);
+    const calls = [...this.#pending.values()];
+    return settled && (this.#frozen || calls.length > 0) && calls.every(({ waiting, dispatched }) => waiting || (this.#frozen && !dispatched));
+  }
+}

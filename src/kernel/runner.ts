@@ -1,0 +1,295 @@
+// The runner: which processes are in memory, and when each is run, parked and taken out.
+//
+// Boundary: starts programs and hears what becomes of them; what their calls do is the path's affair.
+//
+// Invariants:
+//   N1. At most `processesInMemory` programs are in memory. The ready ones wait in order of arrival; one that only waits
+//       makes room at once when it is needed, and by itself after `parkAfterMs`.
+//   N2. What is taken out of memory can be brought back: its journal holds all that it knew.
+//   N3. When the store refuses a batch, memory is ahead of the journal: everything in memory is dropped and, once the
+//       store works again, read back. Nothing that was acknowledged is lost.
+import { type ErrorRecord, errorRecord, OsError } from "../abi/errors.ts";
+import type { EventHeader } from "../abi/events.ts";
+import type { ProcessId } from "../abi/ids.ts";
+import type { Json, JsonObject } from "../abi/json.ts";
+import { end } from "./lifecycle.ts";
+import { entryOf } from "./process.ts";
+import { Recall } from "./recall.ts";
+import { type Issued, Run, type RunEvents } from "./run.ts";
+import type { Runs, Services } from "./services.ts";
+import { syscall } from "./syscall.ts";
+
+const PAGE = 1000;
+/** How long the runner waits before it tries a store that failed again. */
+const RETRY_MS = [500, 1000, 2000, 5000, 10_000];
+const LOOK_AGAIN_MS = 250;
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+export class Runner implements Runs {
+  #services: Services | undefined;
+  readonly #runs = new Map<ProcessId, Run>();
+  readonly #queue = new Set<ProcessId>();
+  readonly #starting = new Set<ProcessId>();
+  /** Runs that only wait, oldest first, with what cancels their way out of memory. */
+  readonly #parked = new Map<ProcessId, () => void>();
+  readonly #events: RunEvents = {
+    issued: (run, issued) => this.#issued(run, issued),
+    idle: (run) => this.#idle(run),
+    finished: (run, result) => this.#finished(run, result),
+    failed: (run, error) => this.failed(run, error),
+  };
+  #alarmMs = Infinity;
+  #cancelAlarm: (() => void) | undefined;
+  #failures = 0;
+  /** Nothing is run before `start`, nor after a failure of the store until it works again. */
+  #halted = true;
+  #closed = false;
+
+  /** Joins the runner to the rest of the kernel; before anything else is called. */
+  join(services: Services): void {
+    this.#services = services;
+  }
+
+  /** Lets every process go on that has something to do. Until then nothing is run, only remembered. */
+  async start(): Promise<void> {
+    this.#halted = false;
+    await this.#recover();
+  }
+
+  /** Takes everything out of memory. Journals hold what was known; calls under way are settled at the next start. */
+  close(): void {
+    this.#closed = true;
+    this.#cancelAlarm?.();
+    this.#forget();
+  }
+
+  get size(): number {
+    return this.#runs.size;
+  }
+  /** Processes that wait for room in memory. */
+  get queued(): number {
+    return this.#queue.size;
+  }
+
+  get(pid: ProcessId): Run | undefined {
+    return this.#runs.get(pid);
+  }
+
+  wake(pid: ProcessId): void {
+    const run = this.#runs.get(pid);
+    if (run !== undefined && !run.disposed) {
+      this.#unpark(pid);
+      run.poke();
+      return;
+    }
+    this.#queue.add(pid);
+    this.#pump();
+  }
+
+  notice(pid: ProcessId, header: EventHeader, payload: Json): void {
+    this.#unpark(pid);
+    this.#runs.get(pid)?.notice(header, payload);
+    this.wake(pid);
+  }
+
+  drop(pid: ProcessId): void {
+    this.#unpark(pid);
+    const run = this.#runs.get(pid);
+    if (run === undefined) return;
+    run.dispose();
+    this.#runs.delete(pid);
+    this.#of().table.unpin(pid);
+    this.#pump();
+  }
+
+  freeze(pid: ProcessId): void {
+    this.#unpark(pid);
+    this.#runs.get(pid)?.freeze();
+  }
+
+  alarm(atMs: number): void {
+    if (atMs >= this.#alarmMs || this.#closed) return;
+    this.#alarmMs = atMs;
+    this.#cancelAlarm?.();
+    const { clock } = this.#of().ports;
+    this.#cancelAlarm = clock.after(Math.min(Math.max(0, atMs - clock.nowMs()), TIMER_MS_MAX), () => this.#ring());
+  }
+
+  failed(run: Run, error: unknown): void {
+    if (run.disposed) return;
+    const { pid } = run.process;
+    if (OsError.is(error, "process_gone")) return this.drop(pid);
+    if (OsError.is(error, "store_failed")) return this.halt(error);
+    if (OsError.is(error, "replay_divergence")) return this.diverged(run, error);
+    const record = errorRecord(error);
+    this.#of().options.onTrouble(`Process ${pid} met a fault of Reeve's own and was stopped: ${record.message}`);
+    this.#stop(run, record);
+  }
+
+  diverged(run: Run, error: OsError): void {
+    this.#of().options.onTrouble(`Process ${run.process.pid} was stopped: ${error.message}`);
+    this.#stop(run, error.toJSON());
+  }
+
+  /** The store refused a batch: see N3. */
+  halt(error: unknown): void {
+    if (this.#halted || this.#closed) return this.#of().table.clear();
+    this.#halted = true;
+    const waitMs = RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)] ?? 10_000;
+    this.#failures += 1;
+    const { options, ports } = this.#of();
+    options.onTrouble(`${errorRecord(error).message} Everything waits; the next attempt is in ${waitMs / 1000} s.`);
+    this.#forget();
+    this.#of().table.clear();
+    ports.clock.after(waitMs, () => {
+      this.#halted = false;
+      if (!this.#closed) this.#recover().catch((again: unknown) => this.halt(again));
+    });
+  }
+
+  /** Queues everything that was ready when the system stopped, oldest first, and sets the alarm for what waits. */
+  async #recover(): Promise<void> {
+    const { store } = this.#of().ports;
+    let before: ProcessId | undefined;
+    const pids: ProcessId[] = [];
+    for (;;) {
+      const page = await store.processes({ states: ["ready", "running"], limit: PAGE, ...(before === undefined ? {} : { before }) });
+      pids.push(...page.map(({ pid }) => pid));
+      before = page.at(-1)?.pid;
+      if (page.length < PAGE) break;
+    }
+    for (const pid of pids.reverse()) this.#queue.add(pid);
+    this.#alarmMs = Infinity;
+    this.alarm((await store.nextWakeMs()) ?? Infinity);
+    this.#pump();
+  }
+
+  #of(): Services {
+    if (this.#services === undefined) throw new Error("The runner has not been joined to the kernel.");
+    return this.#services;
+  }
+
+  #forget(): void {
+    for (const cancel of this.#parked.values()) cancel();
+    for (const run of this.#runs.values()) run.dispose();
+    this.#parked.clear();
+    this.#runs.clear();
+    this.#queue.clear();
+    this.#starting.clear();
+  }
+
+  #pump(): void {
+    if (this.#halted || this.#closed) return;
+    const { limits } = this.#of().options;
+    for (const pid of this.#queue) {
+      if (this.#runs.size + this.#starting.size >= limits.processesInMemory) {
+        const [idle] = this.#parked.keys();
+        if (idle === undefined) return;
+        this.drop(idle);
+      }
+      this.#queue.delete(pid);
+      if (!this.#starting.has(pid)) this.#bringIn(pid);
+    }
+  }
+
+  #bringIn(pid: ProcessId): void {
+    this.#starting.add(pid);
+    this.#load(pid)
+      .catch((error: unknown) => {
+        if (OsError.is(error, "store_failed")) this.halt(error);
+        else this.#of().options.onTrouble(`Process ${pid} cannot be run: ${errorRecord(error).message}`);
+      })
+      .finally(() => {
+        this.#starting.delete(pid);
+        this.#pump();
+      });
+  }
+
+  async #load(pid: ProcessId): Promise<void> {
+    const { table, ports, commits } = this.#of();
+    const generation = this.#failures;
+    const process = await table.pin(pid);
+    const { state, wakeMs } = process.record;
+    const due = state === "waiting" && wakeMs !== null && wakeMs <= ports.clock.nowMs();
+    const stale = this.#halted || this.#closed || generation !== this.#failures;
+    if (stale || process.life.exited || (state !== "ready" && !due)) return table.unpin(pid);
+    // From here on events that are appended from outside reach the run; the ones before are read back.
+    const recall = new Recall(ports.store, pid, process.record.events);
+    const run = new Run(process, { recall, clock: ports.clock, events: this.#events });
+    this.#runs.set(pid, run);
+    try {
+      await commits.settled(pid);
+      const { task } = await table.created(pid);
+      if (!run.disposed) run.start(ports.programs, task);
+    } catch (error) {
+      this.drop(pid);
+      throw error;
+    }
+  }
+
+  #issued(run: Run, issued: Issued): void {
+    syscall(this.#of(), run, issued).catch((error: unknown) => this.failed(run, error));
+  }
+
+  /** The process only waits: that is written down, and after a while it leaves memory. */
+  #idle(run: Run): void {
+    const { pid, record } = run.process;
+    const { commits, options, ports } = this.#of();
+    if (record.state === "stopped") return this.drop(pid);
+    if (this.#parked.has(pid)) return;
+    const cancel = ports.clock.after(options.limits.parkAfterMs, () => {
+      this.#parked.delete(pid);
+      if (run.idle) this.drop(pid);
+    });
+    this.#parked.set(pid, cancel);
+    if (record.state === "waiting") return;
+    // A refusal halts the runner; there is nobody else to tell.
+    commits.commit(run.process.prepareWaiting()).catch(() => {});
+    this.alarm(run.process.record.wakeMs ?? Infinity);
+  }
+
+  #unpark(pid: ProcessId): void {
+    this.#parked.get(pid)?.();
+    this.#parked.delete(pid);
+  }
+
+  #finished(run: Run, result: { readonly result: Json } | { readonly error: unknown }): void {
+    const { process } = run;
+    if ("error" in result && OsError.is(result.error, "replay_divergence")) return this.diverged(run, result.error);
+    const missing = run.unissued;
+    if (missing !== undefined) return this.diverged(run, unissuedCall(missing));
+    const { name } = process.manifest;
+    const exit =
+      "result" in result
+        ? ({ how: "completed", result: result.result } as const)
+        : ({ how: "failed", error: errorRecord(result.error, "program_failed", { agent: name }) } as const);
+    end(this.#of(), process, exit, process.pid).catch((error: unknown) => this.failed(run, error));
+  }
+
+  #stop(run: Run, reason: ErrorRecord): void {
+    const { process } = run;
+    const header = { kind: "process.stopped", by: "reeve" } as const;
+    const prepared = process.prepare([entryOf(header, { reason: reason as unknown as JsonObject })]);
+    this.drop(process.pid);
+    this.#of().commits.commit(prepared).catch(() => {});
+  }
+
+  #ring(): void {
+    this.#alarmMs = Infinity;
+    const { ports } = this.#of();
+    const nowMs = ports.clock.nowMs();
+    const due = async (): Promise<void> => {
+      const pids = await ports.store.due(nowMs, PAGE);
+      for (const pid of pids) this.wake(pid);
+      // Those just woken stand as due until they have gone on; what is still due then is looked at again.
+      const nextMs = await ports.store.nextWakeMs();
+      if (nextMs !== null) this.alarm(nextMs <= nowMs ? nowMs + LOOK_AGAIN_MS : nextMs);
+    };
+    due().catch((error: unknown) => this.halt(error));
+  }
+}
+
+const unissuedCall = (number: number): OsError =>
+  new OsError("replay_divergence", `The program ended without issuing call ${number}, whose outcome its journal holds. Programs must be deterministic between system calls; if the agent's source was changed, bring back the version that the process was started with.`, {
+    data: { call: number, field: "issued", recorded: number, issued: null },
+  });

@@ -1,0 +1,82 @@
+// What the parts of the kernel share: the ports it was given, and the few things that every part needs.
+import type { Json } from "../abi/json.ts";
+import type { Budget } from "../abi/agents.ts";
+import type { EventHeader } from "../abi/events.ts";
+import type { ProcessId } from "../abi/ids.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Governance } from "../ports/governance.ts";
+import type { Identity } from "../ports/identity.ts";
+import type { Models } from "../ports/model.ts";
+import type { AgentSource, ProgramHost } from "../ports/program.ts";
+import type { Random } from "../ports/random.ts";
+import type { Scheduler } from "../ports/scheduler.ts";
+import type { Store } from "../ports/store.ts";
+import type { Check } from "../abi/syscalls.ts";
+import type { Tools } from "../ports/tools.ts";
+import type { Bus } from "./bus.ts";
+import type { Contexts } from "./contexts.ts";
+import type { Commits } from "./commits.ts";
+import type { OsError } from "../abi/errors.ts";
+import type { Run } from "./run.ts";
+import type { ProcessTable } from "./table.ts";
+
+/** Everything that the kernel is joined to. */
+export type KernelPorts = {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly models: Models;
+  readonly tools: Tools;
+  readonly agents: AgentSource;
+  readonly programs: ProgramHost;
+  readonly identity: Identity;
+  readonly governance: Governance;
+  readonly scheduler: Scheduler;
+  /** What the machine and the configuration add to `system.inspect`. */
+  readonly checks: () => Promise<readonly Check[]>;
+};
+
+export type KernelLimits = {
+  readonly processesInMemory: number;
+  readonly parkAfterMs: number;
+  /** For processes whose agent and creator set none. */
+  readonly budget: Budget;
+};
+
+export type KernelOptions = {
+  readonly limits: KernelLimits;
+  readonly version: string;
+  readonly node: string;
+  readonly folder: string;
+  /** Told of what no caller waits for: a store that failed, a process that could not be run. */
+  readonly onTrouble: (message: string) => void;
+};
+
+export type Services = {
+  readonly ports: KernelPorts;
+  readonly options: KernelOptions;
+  readonly table: ProcessTable;
+  readonly commits: Commits;
+  readonly bus: Bus;
+  readonly contexts: Contexts;
+  readonly runs: Runs;
+};
+
+/** The runs of programs, as the rest of the kernel sees them. */
+export interface Runs {
+  get(pid: ProcessId): Run | undefined;
+  /** The process may have something to do: told to look again if it runs; run, when there is room, if it is ready or its time has come. */
+  wake(pid: ProcessId): void;
+  /** Passes on an event that was appended from outside, and wakes the process. */
+  notice(pid: ProcessId, header: EventHeader, payload: Json): void;
+  /** A time has been set at which a process must be woken. */
+  alarm(atMs: number): void;
+  /** Ends a run at once. */
+  drop(pid: ProcessId): void;
+  /** Lets what is under way end, and takes the run out of memory. */
+  freeze(pid: ProcessId): void;
+  /** Stops a process whose program is not the one that wrote its journal. */
+  diverged(run: Run, error: OsError): void;
+  /** A fault of the kernel's own, or of the store, met on behalf of a run. */
+  failed(run: Run, error: unknown): void;
+}

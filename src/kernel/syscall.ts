@@ -1,0 +1,112 @@
+// The life of a system call: twelve stations, in this order, for every call of every process. There is no other road.
+//
+// Boundary: this file is the list. Each station that can differ is a port (identity, governance, scheduler, models,
+// tools, store); what the kernel itself does at a station stands in the file named there. It knows no primitive by name.
+//
+// Invariants:
+//   C1. An outcome is durable before the program sees it (K2): `answer` comes after the commit that `record` makes.
+//   C2. A call whose outcome is in the journal is answered from there and goes no further (K4).
+//   C3. An effect is dispatched only after its intent is durable, and never again by the system itself unless the tool
+//       says that repeating it is harmless (K3): dispatch.ts.
+//   C4. Liveness is looked at twice: on entry, and at the last moment before dispatch (K6).
+import { OsError } from "../abi/errors.ts";
+import type { ProcessId } from "../abi/ids.ts";
+import { rowOf } from "../abi/syscalls.ts";
+import type { Decision } from "../ports/identity.ts";
+import type { Lease } from "../ports/scheduler.ts";
+import { differenceOf, type LiveCall, receive } from "./call.ts";
+import { intend, perform, type Settled, untilKnown } from "./dispatch.ts";
+import { type Performed, PERFORMERS } from "./performers.ts";
+import { record } from "./record.ts";
+import { askHuman, describeCall, refusal } from "./requests.ts";
+import type { Issued, Run } from "./run.ts";
+import type { Services } from "./services.ts";
+import type { CallContext } from "./waiting.ts";
+
+/** Takes a call down the whole road. Rejects only on faults of the system itself, which are nobody's outcome. */
+export async function syscall(services: Services, run: Run, issued: Issued): Promise<void> {
+  const call = receive(run.process, issued); //                  1  receive: call.ts
+  services.ports.identity.identify(run.process); //              2  identify
+  const recalled = await recall(run, call); //                   3  recall: recall.ts
+  if (recalled === "answered") return;
+  const context: CallContext = { services, run, call };
+  const settled = await settle(context); //                      4 to 10, below
+  const outcome = await record(context, settled); //            11  record: record.ts
+  if (outcome !== undefined) run.answer(call.number, outcome); // 12  answer: run.ts, when its turn comes
+}
+
+/** Whatever a station refuses is the call's outcome. */
+async function settle(context: CallContext): Promise<Settled> {
+  try {
+    const decision = await authorise(context); //                4  authorise
+    inspect(context); //                                         5  inspect
+    await approve(context, decision); //                         6  approve
+    const done = await untilKnown(context, attempt); //          7 to 9, once as a rule: dispatch.ts
+    return judge(context, done); //                             10  judge
+  } catch (error) {
+    if (!OsError.is(error) || error.code === "store_failed") throw error;
+    return { kind: "error", error: error.toJSON() };
+  }
+}
+
+/** One dispatch. What it occupies is given back before anybody waits for anything. */
+async function attempt(context: CallContext): Promise<Performed> {
+  const lease = await admit(context); //                         7  admit
+  try {
+    await intend(context); //                                    8  intend
+    return await perform(context); //                            9  perform
+  } finally {
+    lease?.release();
+  }
+}
+
+/** Answers from the journal if it holds the outcome; stops the process if it holds another call. */
+async function recall(run: Run, call: LiveCall): Promise<"answered" | "live"> {
+  const recorded = await run.recall.find(call.number);
+  if (recorded === undefined) return "live";
+  const difference = differenceOf(call, recorded);
+  if (difference !== undefined) throw difference;
+  if (recorded.outcome !== undefined) {
+    run.reissued(recorded);
+    return "answered";
+  }
+  call.recorded = recorded;
+  call.begun = true;
+  call.wait = recorded.wait;
+  return "live";
+}
+
+/** Identity says whether the process may, governance whether it should. */
+async function authorise({ services, run, call }: CallContext): Promise<Decision> {
+  if (call.invalid !== undefined) throw call.invalid;
+  if (rowOf(call.syscall).right === "tree") call.target = await services.table.life((call.args as { pid: ProcessId }).pid);
+  const right = services.ports.identity.authorise(run.process, call);
+  const decision = right.kind === "allow" ? services.ports.governance.decide(run.process, call) : right;
+  if (decision.kind !== "deny") return decision;
+  throw new OsError("denied", decision.reason, { data: { rule: decision.rule, reason: decision.reason } });
+}
+
+function inspect({ services, run, call }: CallContext): void {
+  services.ports.governance.inspect(run.process, call, call.text);
+}
+
+/** Waits for a human's yes where a rule asks for one. What was dispatched before a crash had its yes then. */
+async function approve(context: CallContext, decision: Decision): Promise<void> {
+  const { call } = context;
+  if (decision.kind !== "ask" || call.recorded?.intended === true) return;
+  const { rule, reason } = decision;
+  const { request, decided } = await askHuman(context, { kind: "approval", question: describeCall(call), rule, reason });
+  if (decided.verdict !== "approved") throw refusal(decided);
+  call.approval = request;
+}
+
+function admit({ services, run, call }: CallContext): Promise<Lease> | Lease | undefined {
+  const resource = PERFORMERS[call.syscall].resource({ services, run, call });
+  return resource === null ? undefined : services.ports.scheduler.admit(run.process, resource, run.signal);
+}
+
+function judge({ services, run, call }: CallContext, done: Settled): Settled {
+  if (done.kind === "error") return done;
+  const passed = services.ports.governance.judge(run.process, call, done.value);
+  return passed === done.value ? done : { ...done, value: passed, stored: undefined };
+}

@@ -1,0 +1,131 @@
+// The process table in memory: one object for each process that somebody is concerned with.
+//
+// Invariants:
+//   T1. There is at most one Process object for a pid at a time, so there is one head to append to.
+//   T2. It stays while it is pinned (its program runs, or an operation is under way on it) and is dropped after that.
+//   T3. All processes of a tree share one Life for each ancestor, so the exit of one is seen by all below it at once.
+import { OsError } from "../abi/errors.ts";
+import type { ProcessId, SubjectId } from "../abi/ids.ts";
+import type { Json } from "../abi/json.ts";
+import type { Life } from "../ports/process.ts";
+import type { Random } from "../ports/random.ts";
+import type { ProcessRecord, Store } from "../ports/store.ts";
+import { distantAddresses, openEvent, payloadTexts, subjectKeyOf, type SubjectKey } from "./journal.ts";
+import { Process, type Head, type Spec } from "./process.ts";
+
+type Slot = { pins: number; readonly process: Promise<Process> };
+
+const noSuchProcess = (pid: ProcessId): OsError =>
+  new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, { data: { what: "process", id: pid } });
+
+export class ProcessTable {
+  readonly #store: Store;
+  readonly #random: Random;
+  readonly #nowMs: () => number;
+  readonly #slots = new Map<ProcessId, Slot>();
+  readonly #lives = new Map<ProcessId, WeakRef<Life>>();
+  readonly #forgotten = new FinalizationRegistry<ProcessId>((pid) => this.#lives.delete(pid));
+  readonly #keys = new Map<SubjectId, Promise<SubjectKey>>();
+
+  constructor(parts: { store: Store; random: Random; nowMs: () => number }) {
+    this.#store = parts.store;
+    this.#random = parts.random;
+    this.#nowMs = parts.nowMs;
+  }
+
+  /** The process, in memory until `unpin`. Rejects with `not_found`. */
+  async pin(pid: ProcessId): Promise<Process> {
+    const slot = this.#slots.get(pid) ?? { pins: 0, process: this.#load(pid) };
+    slot.pins += 1;
+    this.#slots.set(pid, slot);
+    try {
+      return await slot.process;
+    } catch (error) {
+      this.#release(pid, slot);
+      throw error;
+    }
+  }
+
+  unpin(pid: ProcessId): void {
+    const slot = this.#slots.get(pid);
+    if (slot !== undefined) this.#release(pid, slot);
+  }
+
+  /** Runs `work` with the process in memory. */
+  async with<T>(pid: ProcessId, work: (process: Process) => Promise<T> | T): Promise<T> {
+    const process = await this.pin(pid);
+    try {
+      return await work(process);
+    } finally {
+      this.unpin(pid);
+    }
+  }
+
+  /** Takes in a process that is being created, pinned. */
+  adopt(record: ProcessRecord, parts: { head: Head; life: Life; spec: Spec; key: SubjectKey }): Process {
+    const process = new Process({ record, ...parts, nowMs: this.#nowMs });
+    this.#remember(parts.life);
+    this.#slots.set(record.pid, { pins: 1, process: Promise.resolve(process) });
+    return process;
+  }
+
+  has(pid: ProcessId): boolean {
+    return this.#slots.has(pid);
+  }
+
+  /** Forgets everything: after the store refused a batch, memory is no longer the truth. */
+  clear(): void {
+    this.#slots.clear();
+    this.#lives.clear();
+  }
+
+  subjectKey(subject: SubjectId): Promise<SubjectKey> {
+    const known = this.#keys.get(subject);
+    if (known !== undefined) return known;
+    const key = this.#store.subjectKey(subject, this.#random.bytes(32)).then((bytes) => subjectKeyOf(subject, bytes));
+    this.#keys.set(subject, key);
+    key.catch(() => this.#keys.delete(subject));
+    return key;
+  }
+
+  /** The life of a process and its ancestors. */
+  async life(pid: ProcessId): Promise<Life> {
+    const known = this.#lives.get(pid)?.deref();
+    if (known !== undefined) return known;
+    const record = await this.#store.process(pid);
+    if (record === undefined) throw noSuchProcess(pid);
+    const parent = record.parent === null ? null : await this.life(record.parent);
+    // Another load may have been quicker.
+    return this.#lives.get(pid)?.deref() ?? this.#remember({ pid, parent, exited: record.state === "exited" });
+  }
+
+  #remember(life: Life): Life {
+    this.#lives.set(life.pid, new WeakRef(life));
+    this.#forgotten.register(life, life.pid);
+    return life;
+  }
+
+  #release(pid: ProcessId, slot: Slot): void {
+    slot.pins -= 1;
+    if (slot.pins <= 0 && this.#slots.get(pid) === slot) this.#slots.delete(pid);
+  }
+
+  async #load(pid: ProcessId): Promise<Process> {
+    const [record, last] = await Promise.all([this.#store.process(pid), this.#store.lastEvent(pid)]);
+    if (record === undefined || last === undefined) throw noSuchProcess(pid);
+    const [life, key, created] = await Promise.all([this.life(pid), this.subjectKey(record.subject), this.created(pid)]);
+    const head = { events: last.seq + 1, hash: last.hash };
+    return new Process({ record, head, life, spec: created.spec, key, nowMs: this.#nowMs });
+  }
+
+  /** What the process was created with. Rejects with `not_found` where the payload was erased. */
+  async created(pid: ProcessId): Promise<{ readonly spec: Spec; readonly task: Json }> {
+    const [first] = await this.#store.events(pid, 0, 1);
+    if (first === undefined) throw noSuchProcess(pid);
+    const opened = openEvent(first);
+    const { spec, task } = payloadTexts(opened, await this.#store.payloads(distantAddresses([opened])));
+    if (spec === undefined || task === undefined)
+      throw new OsError("not_found", `What process ${pid} was created with has been erased; it can be listed, but not run.`, { data: { what: "payload", id: pid } });
+    return { spec: JSON.parse(spec) as Spec, task: JSON.parse(task) as Json };
+  }
+}

@@ -1,0 +1,143 @@
+// A whole kernel for tests: real parts wherever a test does not put its own in their place.
+//
+// Agents are functions, tools are functions that count how often they were performed, the model plays what it is given.
+// What a test unplugs it passes as `parts`.
+import type { Agent } from "../src/abi/agents.ts";
+import { agentManifestSchema } from "../src/abi/agents.ts";
+import { OsError } from "../src/abi/errors.ts";
+import type { Json, JsonObject } from "../src/abi/json.ts";
+import { toolManifestSchema, type ToolManifest } from "../src/abi/tools.ts";
+import { createNativeHost } from "../src/drivers/program-native/host.ts";
+import { systemClock } from "../src/drivers/system/clock.ts";
+import { systemRandom } from "../src/drivers/system/random.ts";
+import { createGovernance } from "../src/governance/rules.ts";
+import { createIdentity } from "../src/identity/liveness.ts";
+import { createKernel, type Kernel } from "../src/kernel/kernel.ts";
+import type { KernelLimits, KernelPorts } from "../src/kernel/services.ts";
+import type { ModelAnswer, ModelRequest, Models } from "../src/ports/model.ts";
+import type { AgentSource } from "../src/ports/program.ts";
+import type { Store } from "../src/ports/store.ts";
+import type { Invocation, ToolOutcome, Tools } from "../src/ports/tools.ts";
+import { createScheduler } from "../src/scheduler/turns.ts";
+import { loop } from "../src/sdk/loop.ts";
+import { makeSys, type Sys } from "../src/sdk/sys.ts";
+
+export type TestProgram = (sys: Sys, task: Json) => Promise<Json>;
+export type TestAgent = {
+  readonly run?: TestProgram;
+  /** A Markdown agent with these instructions, run by the built-in loop. */
+  readonly instructions?: string;
+  readonly manifest?: JsonObject;
+};
+export type TestTool = {
+  readonly manifest?: Partial<ToolManifest>;
+  readonly run?: (args: JsonObject, key: string) => Promise<ToolOutcome> | ToolOutcome;
+  readonly reconcile?: Tools["reconcile"];
+};
+
+export const done = (text: string): ToolOutcome => ({ kind: "done", content: { text } });
+
+/** Tools by full name, and what was performed: one entry for each dispatch, in order. */
+export function fakeTools(tools: { readonly [name: string]: TestTool }): Tools & { readonly performed: Invocation[] } {
+  const performed: Invocation[] = [];
+  const definition = (name: string): Invocation["tool"] => {
+    const tool = tools[name];
+    if (tool === undefined) throw new OsError("not_found", `There is no tool ${name}.`, { data: { what: "tool", id: name } });
+    return { name, description: name, inputSchema: { type: "object" }, manifest: toolManifestSchema.parse(tool.manifest ?? {}), hash: `hash of ${name}` };
+  };
+  return {
+    performed,
+    resolve: async (patterns) => patterns.flatMap((pattern) => (pattern.endsWith(".*") ? Object.keys(tools).filter((name) => name.startsWith(pattern.slice(0, -1))) : [pattern])).map(definition),
+    resource: ({ name, manifest }) => ({ name: `tool:${name}`, concurrency: manifest.concurrency }),
+    call: async (invocation) => {
+      performed.push(invocation);
+      return (await tools[invocation.tool.name]?.run?.(invocation.args, invocation.key)) ?? done("ok");
+    },
+    reconcile: async (invocation) => (await tools[invocation.tool.name]?.reconcile?.(invocation)) ?? { status: "unknown", reason: "it has no reconcile" },
+    list: async () => ({ tools: Object.keys(tools).map(definition), unavailable: [] }),
+    close: async () => {},
+  };
+}
+
+/** A model that answers from a function of the request, and counts how often it was asked. */
+export function fakeModel(answer: (request: ModelRequest) => Partial<ModelAnswer> | Promise<Partial<ModelAnswer>>): Models & { readonly asked: ModelRequest[] } {
+  const asked: ModelRequest[] = [];
+  return {
+    asked,
+    defaultModel: "fake/model",
+    resource: () => ({ name: "model:fake", concurrency: 64 }),
+    generate: async (request) => {
+      asked.push({ ...request, messages: [...request.messages] });
+      return { content: [], finishReason: "stop", usage: { inputTokens: 10, outputTokens: 5 }, ...(await answer(request)) };
+    },
+    checks: () => [],
+  };
+}
+
+export const say = (text: string): Partial<ModelAnswer> => ({ content: [{ type: "text", text }] });
+
+function fakeAgents(agents: { readonly [name: string]: TestAgent }): AgentSource {
+  const of = (name: string, { instructions, manifest }: TestAgent): Agent => ({
+    manifest: agentManifestSchema.parse({ name, description: name, ...manifest }),
+    program: instructions === undefined ? { kind: "native", name } : { kind: "markdown", instructions },
+    hash: `hash of ${name}`,
+  });
+  return {
+    find: async (name) => {
+      const agent = agents[name];
+      if (agent === undefined) throw new OsError("not_found", `There is no agent ${name}.`, { data: { what: "agent", id: name } });
+      return of(name, agent);
+    },
+    list: async () => ({ agents: Object.entries(agents).map(([name, agent]) => of(name, agent)), invalid: [] }),
+  };
+}
+
+export type TestOptions = {
+  readonly store: Store;
+  readonly agents: { readonly [name: string]: TestAgent };
+  readonly tools?: Tools;
+  readonly models?: Models;
+  readonly limits?: Partial<KernelLimits>;
+  /** Parts in place of the real ones. */
+  readonly parts?: Partial<KernelPorts>;
+};
+
+export type TestSystem = Kernel & { readonly troubles: string[]; readonly store: Store };
+
+/** Boots a kernel and lets it run. The store stays the caller's. */
+export async function bootTest({ store, agents, tools, models, limits, parts }: TestOptions): Promise<TestSystem> {
+  const troubles: string[] = [];
+  const programs = createNativeHost({
+    native: new Map(Object.entries(agents).map(([name, { run }]) => [name, (start) => run?.(makeSys(start.issue), start.task) ?? Promise.reject(new Error(`${name} has no program`))])),
+    markdown: async (start) => {
+      const { manifest, program } = start.agent;
+      const instructions = program.kind === "markdown" ? program.instructions : "";
+      return loop(makeSys(start.issue), { manifest, instructions, task: start.task });
+    },
+  });
+  const kernel = createKernel(
+    {
+      store,
+      clock: systemClock,
+      random: systemRandom,
+      models: models ?? fakeModel(() => say("done")),
+      tools: tools ?? fakeTools({}),
+      agents: fakeAgents(agents),
+      programs,
+      identity: createIdentity(),
+      governance: createGovernance(),
+      scheduler: createScheduler(),
+      checks: async () => [],
+      ...parts,
+    },
+    {
+      limits: { processesInMemory: 256, parkAfterMs: 50, budget: {}, ...limits },
+      version: "test",
+      node: "test",
+      folder: "test",
+      onTrouble: (message) => troubles.push(message),
+    },
+  );
+  await kernel.run();
+  return Object.assign(kernel, { troubles, store });
+}
