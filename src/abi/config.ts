@@ -1,6 +1,6 @@
 // The configuration: everything an operator can set, in one file, `reeve.config.ts`.
 import { z } from "zod";
-import { toolManifestSchema } from "./tools.ts";
+import { manifestPartSchema } from "./tools.ts";
 
 /** The name of an environment variable: secrets are named here, never written. */
 const envName = z.string().regex(/^[A-Z_][A-Z0-9_]*$/, "is not the name of an environment variable");
@@ -21,7 +21,7 @@ const providerSchema = z.discriminatedUnion("type", [
 ]);
 export type ProviderConfig = z.infer<typeof providerSchema>;
 
-const toolOverrides = { tools: z.record(z.string(), toolManifestSchema.partial()).default({}) };
+const toolOverrides = { tools: z.record(z.string(), manifestPartSchema).default({}) };
 /** Believe what an MCP server says of its own tools (readOnlyHint, destructiveHint, idempotentHint). */
 const mcpCommon = { trustAnnotations: z.boolean().default(false), startTimeoutMs: z.int().positive().default(15_000), ...toolOverrides };
 

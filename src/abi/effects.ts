@@ -10,7 +10,7 @@ import { z } from "zod";
  */
 export const EFFECTS = ["none", "read", "write", "send", "destroy"] as const;
 export type Effect = (typeof EFFECTS)[number];
-export const effectSchema: z.ZodType<Effect> = z.enum(EFFECTS);
+export const effectSchema: z.ZodType<Effect, Effect> = z.enum(EFFECTS);
 
 /** Whether repeating a call of this effect could do harm, so that its intent must be on disk before it is dispatched. */
 export const needsIntent = (effect: Effect): boolean =>

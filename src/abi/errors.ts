@@ -4,7 +4,7 @@
 // says when it arises and whether trying again can help. `exit` is the exit status of the command line,
 // `status` the HTTP status.
 
-import type { Json, JsonObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
 
 type Row = {
   readonly retryable: boolean;
@@ -96,6 +96,6 @@ export function errorRecord(error: unknown, code: ErrorCode = "internal", data: 
 }
 
 /** The issues of a failed schema check, each as `path: what is wrong`. */
-export function issueLines(issues: readonly { path: readonly PropertyKey[]; message: string }[]): Json[] {
+export function issueLines(issues: readonly { path: readonly PropertyKey[]; message: string }[]): string[] {
   return issues.map(({ path, message }) => `${path.length === 0 ? "(whole)" : path.map(String).join(".")}: ${message}`);
 }

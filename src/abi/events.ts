@@ -13,18 +13,12 @@ import type { Json } from "./json.ts";
 import type { Usage } from "./messages.ts";
 import type { Budget } from "./agents.ts";
 import type { Wait } from "./process.ts";
+import type { RequestKind, Verdict } from "./requests.ts";
 import type { ProcessCall } from "./syscalls.ts";
 
 /** Who did it: a process by its id, or a person or client by the name the gateway knows it under. */
 export type Actor = string;
 
-export const REQUEST_KINDS = ["approval", "question", "settlement"] as const;
-/**
- * What is asked of a human: may this be done (`approval`), what is the answer (`question`),
- * or what became of an effect whose outcome never came back (`settlement`).
- */
-export type RequestKind = (typeof REQUEST_KINDS)[number];
-export type Verdict = "approved" | "rejected" | "answered" | "settled";
 
 /**
  * Payloads by kind of event:

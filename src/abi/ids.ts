@@ -17,14 +17,14 @@ export type SubjectId = Branded<"SubjectId">;
 
 const idPattern = (prefix: string): RegExp => new RegExp(`^${prefix}_[0-9a-hjkmnp-tv-z]{12}$`);
 
-const branded = <T extends string>(pattern: RegExp, what: string): z.ZodType<T> =>
-  z.string().regex(pattern, `is not ${what}`) as unknown as z.ZodType<T>;
+const branded = <T extends string>(pattern: RegExp, what: string): z.ZodType<T, T> =>
+  z.string().regex(pattern, `is not ${what}`) as unknown as z.ZodType<T, T>;
 
-export const processIdSchema: z.ZodType<ProcessId> = branded(idPattern("p"), "a process id");
-export const requestIdSchema: z.ZodType<RequestId> = branded(idPattern("r"), "a request id");
-export const messageIdSchema: z.ZodType<MessageId> = branded(idPattern("m"), "a message id");
-export const addressSchema: z.ZodType<Address> = branded(/^[\w-]{43}$/, "a payload address");
-export const subjectIdSchema: z.ZodType<SubjectId> = branded(
+export const processIdSchema: z.ZodType<ProcessId, ProcessId> = branded(idPattern("p"), "a process id");
+export const requestIdSchema: z.ZodType<RequestId, RequestId> = branded(idPattern("r"), "a request id");
+export const messageIdSchema: z.ZodType<MessageId, MessageId> = branded(idPattern("m"), "a message id");
+export const addressSchema: z.ZodType<Address, Address> = branded(/^[\w-]{43}$/, "a payload address");
+export const subjectIdSchema: z.ZodType<SubjectId, SubjectId> = branded(
   /^[a-zA-Z0-9][\w.:@-]{0,127}$/,
   "a subject id",
 );

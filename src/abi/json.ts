@@ -11,5 +11,5 @@ export type Json =
 export type JsonObject = { readonly [key: string]: Json };
 
 /** Accepts any value; what is not JSON fails when it is encoded, with the path that is at fault. */
-export const jsonSchema: z.ZodType<Json> = z.json();
-export const jsonObjectSchema: z.ZodType<JsonObject> = z.record(z.string(), z.json());
+export const jsonSchema: z.ZodType<Json, Json> = z.json();
+export const jsonObjectSchema: z.ZodType<JsonObject, JsonObject> = z.record(z.string(), z.json());

@@ -16,7 +16,7 @@ import { jsonObjectSchema, jsonSchema } from "./json.ts";
 export const PROCESS_STATES = ["ready", "running", "waiting", "stopped", "exited"] as const;
 export type ProcessState = (typeof PROCESS_STATES)[number];
 
-export const errorRecordSchema: z.ZodType<ErrorRecord> = z.strictObject({
+export const errorRecordSchema: z.ZodType<ErrorRecord, ErrorRecord> = z.strictObject({
   code: z.enum(ERROR_CODES as [ErrorRecord["code"]]),
   message: z.string(),
   retryable: z.boolean(),

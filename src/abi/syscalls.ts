@@ -18,12 +18,12 @@ import { agentManifestSchema, budgetSchema } from "./agents.ts";
 import { effectSchema } from "./effects.ts";
 import type { Effect } from "./effects.ts";
 import type { ErrorCode } from "./errors.ts";
-import { REQUEST_KINDS } from "./events.ts";
 import { messageIdSchema, processIdSchema, requestIdSchema } from "./ids.ts";
 import { jsonObjectSchema, jsonSchema } from "./json.ts";
 import { PAGE_ROWS_MAX, RANDOM_BYTES_MAX, SLEEP_MS_MAX } from "./limits.ts";
 import { generateInputSchema, generateOutputSchema } from "./messages.ts";
 import { exitSchema, processRowSchema, PROCESS_STATES } from "./process.ts";
+import { REQUEST_KINDS } from "./requests.ts";
 import { toolContentSchema, toolManifestSchema } from "./tools.ts";
 
 /**

@@ -9,16 +9,36 @@ import { jsonObjectSchema, type JsonObject } from "./json.ts";
  */
 export const IDEMPOTENCY = ["none", "key", "natural"] as const;
 
-export const toolManifestSchema = z.strictObject({
-  effect: effectSchema.default("destroy"),
-  idempotency: z.enum(IDEMPOTENCY).default("none"),
+const manifestFields = {
+  effect: effectSchema,
+  idempotency: z.enum(IDEMPOTENCY),
   /** Name of a tool of the same source that takes { key, tool, args } and answers { status: done | not_done | unknown, result? }. */
-  reconcile: z.string().optional(),
-  timeoutMs: z.int().positive().max(24 * 3600_000).default(60_000),
+  reconcile: z.string(),
+  timeoutMs: z.int().positive().max(24 * 3600_000),
   /** Calls of this tool that may run at once. */
-  concurrency: z.int().positive().max(10_000).default(16),
+  concurrency: z.int().positive().max(10_000),
   /** One line for the human who is asked; `{name}` is replaced by that argument. */
-  summary: z.string().max(200).optional(),
+  summary: z.string().max(200),
+};
+
+/** What is not declared is taken at its worst. */
+export const toolManifestSchema = z.strictObject({
+  effect: manifestFields.effect.default("destroy"),
+  idempotency: manifestFields.idempotency.default("none"),
+  reconcile: manifestFields.reconcile.optional(),
+  timeoutMs: manifestFields.timeoutMs.default(60_000),
+  concurrency: manifestFields.concurrency.default(16),
+  summary: manifestFields.summary.optional(),
+});
+
+/** Some of a manifest, to lay over another. A default here would override what it is laid over. */
+export const manifestPartSchema = z.strictObject({
+  effect: z.exactOptional(manifestFields.effect),
+  idempotency: z.exactOptional(manifestFields.idempotency),
+  reconcile: z.exactOptional(manifestFields.reconcile),
+  timeoutMs: z.exactOptional(manifestFields.timeoutMs),
+  concurrency: z.exactOptional(manifestFields.concurrency),
+  summary: z.exactOptional(manifestFields.summary),
 });
 export type ToolManifest = z.infer<typeof toolManifestSchema>;
 

@@ -1,7 +1,8 @@
 // What operators do: one function for each of their calls. The gateway and the command line come in here.
 import { hash } from "node:crypto";
 import { issueLines, OsError } from "../abi/errors.ts";
-import type { Actor, Verdict } from "../abi/events.ts";
+import type { Actor } from "../abi/events.ts";
+import type { Verdict } from "../abi/requests.ts";
 import { messageIdOf, processIdOf } from "../abi/ids.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
@@ -68,7 +69,7 @@ async function waitForExit(services: Services, { pid, timeoutMs = WAIT_MS_MAX }:
   let wake = (): void => {};
   const over = new Promise<void>((resolve) => (wake = resolve));
   // Follows before it looks, so that an exit in between is not missed.
-  const leave = bus.follow(pid, { event: ({ event }) => event.header.kind === "process.exited" && wake(), delta: () => {} });
+  const leave = bus.onExit(pid, () => wake());
   const cancel = ports.clock.after(Math.min(timeoutMs, WAIT_MS_MAX), wake);
   try {
     const { exit } = await recordOf(services, pid);
@@ -144,11 +145,11 @@ async function decide(services: Services, { request, decision }: Args<"human.dec
   return services.table.with(record.pid, async (process) => {
     assertAlive(process);
     // Another decision may be on its way to disk: the one who comes second waits to see it.
-    if (process.decided.has(request)) {
+    if (!process.openRequests.has(request)) {
       await services.commits.settled(record.pid);
-      assertDecidable((await services.ports.store.request(request)) ?? record, decision);
+      const now = (await services.ports.store.request(request)) ?? record;
+      assertDecidable({ ...now, decided: now.decided ?? { verdict: "withdrawn", by: record.pid } }, decision);
     }
-    process.decided.add(request);
     const header = { kind: "request.decided", request, call: record.call, verdict: decision.verdict, by } as const;
     const decided: RequestRecord = { ...record, decided: { verdict: decision.verdict, by } };
     await services.commits.commit(process.prepare([entryOf(header, { decision: decision as unknown as JsonObject })], { requests: [decided] }));

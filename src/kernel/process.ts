@@ -40,19 +40,20 @@ export class Process implements ProcessView {
   readonly key: SubjectKey;
   /** Children that exist in memory, so that a kill finds those whose creation is still on its way to disk. */
   readonly children: Set<ProcessId> = new Set();
-  /** Requests that were decided while this object lived: the first decision counts. */
-  readonly decided: Set<RequestId> = new Set();
+  /** What humans have been asked for this process and have not decided. Whoever takes a request from here has decided it. */
+  readonly openRequests: Map<RequestId, RequestRecord>;
   #record: ProcessRecord;
   #hash: string;
   #spentAtLoad: Spent | undefined;
   #nowMs: () => number;
 
-  constructor(parts: { record: ProcessRecord; head: Head; life: Life; spec: Spec; key: SubjectKey; nowMs: () => number }) {
+  constructor(parts: { record: ProcessRecord; head: Head; life: Life; spec: Spec; key: SubjectKey; openRequests: readonly RequestRecord[]; nowMs: () => number }) {
     this.pid = parts.record.pid;
     this.life = parts.life;
     this.spec = parts.spec;
     this.tools = new Map(parts.spec.tools.map((tool) => [tool.name, tool]));
     this.key = parts.key;
+    this.openRequests = new Map(parts.openRequests.map((record) => [record.request, record]));
     this.#record = { ...parts.record, events: parts.head.events };
     this.#hash = parts.head.hash;
     this.#spentAtLoad = parts.record.spent;
@@ -89,8 +90,13 @@ export class Process implements ProcessView {
       this.#hash = encoded.event.hash;
       this.#record = project(this.#record, entry.header, atMs, extra.exit);
     }
+    const requests = [...(extra.requests ?? []), ...this.#withdrawn()];
+    for (const request of requests) {
+      if (request.decided === null) this.openRequests.set(request.request, request);
+      else this.openRequests.delete(request.request);
+    }
     const journals = [{ pid: this.pid, expected: before.events, events }];
-    return { journals, payloads, processes: this.#rowIfChanged(before), requests: extra.requests ?? [] };
+    return { journals, payloads, processes: this.#rowIfChanged(before), requests };
   }
 
   /** A change of the row that is no event: all that the process does is wait. */
@@ -118,6 +124,12 @@ export class Process implements ProcessView {
       ...this.#record,
       spent: { calls: corrected("calls"), inputTokens: corrected("inputTokens"), outputTokens: corrected("outputTokens"), costUsd: corrected("costUsd") },
     };
+  }
+
+  /** What was asked for a process that is over needs no answer any more. */
+  #withdrawn(): RequestRecord[] {
+    if (this.#record.state !== "exited") return [];
+    return [...this.openRequests.values()].map((record) => ({ ...record, decided: { verdict: "withdrawn", by: this.pid } }));
   }
 
   /** Counters alone are not worth a row on every step: they are written when anything else is, and counted anew after a crash. */

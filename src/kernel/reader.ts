@@ -34,7 +34,7 @@ export async function readEvents(store: Store, pid: ProcessId, { from, limit }: 
 /** Events from `from` on, those that exist and those to come, and the model's words between them; ends with the process's exit. */
 export async function* follow(parts: { store: Store; bus: Bus; pid: ProcessId; from: number; signal: AbortSignal }): AsyncGenerator<StreamItem> {
   const { store, bus, pid, signal } = parts;
-  const live: (RawEvent | Extract<StreamItem, { kind: "delta" }>)[] = [];
+  let live: (RawEvent | Extract<StreamItem, { kind: "delta" }>)[] = [];
   let wake = (): void => {};
   const leave = bus.follow(pid, {
     event: (event) => { live.push(event); wake(); },
@@ -42,6 +42,7 @@ export async function* follow(parts: { store: Store; bus: Bus; pid: ProcessId; f
   });
   const stop = (): void => wake();
   signal.addEventListener("abort", stop);
+  const answered = new Set<number>();
   try {
     let next = parts.from;
     for (;;) {
@@ -49,10 +50,13 @@ export async function* follow(parts: { store: Store; bus: Bus; pid: ProcessId; f
       for (const event of page) {
         yield { kind: "event", event };
         next = event.seq + 1;
+        if (event.header.kind === "call.completed") answered.add(event.header.call);
         if (event.header.kind === "process.exited") return;
       }
       if (page.length < PAGE || signal.aborted) break;
     }
+    // Words that came while the journal was read may belong to an answer that was read with it.
+    live = live.filter((item) => !("kind" in item) || !answered.has(item.call));
     while (!signal.aborted) {
       const item = live.shift();
       if (item === undefined) await new Promise<void>((resolve) => { wake = resolve; if (signal.aborted || live.length > 0) resolve(); });

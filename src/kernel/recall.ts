@@ -9,7 +9,8 @@
 //   R2. `nextOutcome` gives outcomes in the order of their events: the order in which the program saw them.
 //   R3. Only events up to the head at the time of loading are read; what is appended later reaches the run directly.
 import type { ErrorRecord } from "../abi/errors.ts";
-import type { Actor, RequestKind } from "../abi/events.ts";
+import type { Actor } from "../abi/events.ts";
+import type { RequestKind } from "../abi/requests.ts";
 import type { Address, MessageId, ProcessId, RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import type { Spent, Wait } from "../abi/process.ts";
@@ -31,7 +32,7 @@ export type RecordedCall = {
   readonly argsText: string | undefined;
   wait?: Wait;
   intended: boolean;
-  readonly requests: RecordedRequest[];
+  requests: RecordedRequest[];
   outcome?: Outcome;
 };
 
@@ -149,7 +150,11 @@ export class Recall {
     if (!("syscall" in header)) return;
     const call = this.#callOf(header.call, header.syscall, payloads["args"]);
     if (header.kind === "call.waiting") call.wait = header.wait;
-    if (header.kind === "call.intended") call.intended = true;
+    if (header.kind === "call.intended") {
+      call.intended = true;
+      // A settlement answers for the dispatch before it, and says nothing of this one.
+      call.requests = call.requests.filter(({ kind }) => kind !== "settlement");
+    }
     if (header.kind !== "call.completed") return;
     this.#spent = spendFor(this.#spent, header);
     this.#complete(call, payloads, texts);

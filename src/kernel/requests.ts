@@ -10,7 +10,7 @@ import canonicalize from "canonicalize";
 import { OsError } from "../abi/errors.ts";
 import { requestIdOf } from "../abi/ids.ts";
 import type { RequestId } from "../abi/ids.ts";
-import type { RequestKind } from "../abi/events.ts";
+import type { RequestKind } from "../abi/requests.ts";
 import type { JsonObject } from "../abi/json.ts";
 import type { InboxItem } from "../abi/syscalls.ts";
 import type { RequestRecord } from "../ports/store.ts";

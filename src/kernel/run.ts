@@ -89,8 +89,8 @@ export class Run {
   }
 
   start(host: ProgramHost, task: Json): void {
-    const { pid, spec } = this.process;
-    this.#program = host.start({ pid, agent: spec.agent, task, issue: (number, syscall, args) => this.#issue({ number, syscall, args }) });
+    const { pid, spec, record } = this.process;
+    this.#program = host.start({ pid, agent: spec.agent, task, createdMs: record.createdMs, issue: (number, syscall, args) => this.#issue({ number, syscall, args }) });
     this.#program.result.then(
       (result) => this.#disposed || this.#events.finished(this, { result }),
       (error: unknown) => this.#disposed || this.#events.finished(this, { error }),
@@ -133,7 +133,9 @@ export class Run {
   /** Sleeps until something may have changed since `pokes` was read, or until the time has come. */
   async sleep(number: number, options: { readonly pokes: number; readonly untilMs?: number | undefined }): Promise<void> {
     const pending = this.#pending.get(number);
-    if (this.#pokes !== options.pokes || pending === undefined) return;
+    // Nothing of a run that was disposed of goes on (U4): whoever sleeps in it is forgotten with it.
+    if (this.#disposed || pending === undefined) return new Promise(() => {});
+    if (this.#pokes !== options.pokes) return;
     pending.waiting = true;
     this.#scheduleIdleCheck();
     await new Promise<void>((resolve) => {

@@ -7,11 +7,15 @@
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId, SubjectId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
+import { CALLS_IN_FLIGHT_MAX } from "../abi/limits.ts";
 import type { Life } from "../ports/process.ts";
 import type { Random } from "../ports/random.ts";
 import type { ProcessRecord, Store } from "../ports/store.ts";
 import { distantAddresses, openEvent, payloadTexts, subjectKeyOf, type SubjectKey } from "./journal.ts";
 import { Process, type Head, type Spec } from "./process.ts";
+
+/** A process cannot have more requests open than calls under way. */
+const REQUESTS_MAX = CALLS_IN_FLIGHT_MAX;
 
 type Slot = { pins: number; readonly process: Promise<Process> };
 
@@ -63,7 +67,7 @@ export class ProcessTable {
 
   /** Takes in a process that is being created, pinned. */
   adopt(record: ProcessRecord, parts: { head: Head; life: Life; spec: Spec; key: SubjectKey }): Process {
-    const process = new Process({ record, ...parts, nowMs: this.#nowMs });
+    const process = new Process({ record, ...parts, openRequests: [], nowMs: this.#nowMs });
     this.#remember(parts.life);
     this.#slots.set(record.pid, { pins: 1, process: Promise.resolve(process) });
     return process;
@@ -113,9 +117,14 @@ export class ProcessTable {
   async #load(pid: ProcessId): Promise<Process> {
     const [record, last] = await Promise.all([this.#store.process(pid), this.#store.lastEvent(pid)]);
     if (record === undefined || last === undefined) throw noSuchProcess(pid);
-    const [life, key, created] = await Promise.all([this.life(pid), this.subjectKey(record.subject), this.created(pid)]);
+    const [life, key, created, openRequests] = await Promise.all([
+      this.life(pid),
+      this.subjectKey(record.subject),
+      this.created(pid),
+      this.#store.openRequests({ pid, limit: REQUESTS_MAX }),
+    ]);
     const head = { events: last.seq + 1, hash: last.hash };
-    return new Process({ record, head, life, spec: created.spec, key, nowMs: this.#nowMs });
+    return new Process({ record, head, life, spec: created.spec, key, openRequests, nowMs: this.#nowMs });
   }
 
   /** What the process was created with. Rejects with `not_found` where the payload was erased. */

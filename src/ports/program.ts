@@ -16,6 +16,8 @@ export type ProgramStart = {
   readonly pid: ProcessId;
   readonly agent: Agent;
   readonly task: Json;
+  /** When the process was created: the time that its program starts from, in every run. Milliseconds since 1970. */
+  readonly createdMs: number;
   readonly issue: Issue;
 };
 

@@ -1,0 +1,185 @@
+// The boot list: joins the parts into a running system. This file and main.ts are the only ones that know them all.
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { ProviderConfig, SourceConfig } from "./abi/config.ts";
+import type { Check } from "./abi/syscalls.ts";
+import { createAgentFiles } from "./drivers/agent-files/agent-files.ts";
+import type { Project } from "./drivers/config-file/config.ts";
+import { createAiSdkProvider } from "./drivers/model-ai-sdk/provider.ts";
+import { createRehearsalProvider } from "./drivers/model-rehearsal/provider.ts";
+import { createModuleHost, type ModuleHost } from "./drivers/program-module/host.ts";
+import { createNativeHost } from "./drivers/program-native/host.ts";
+import { crashingStore, crashPointOf } from "./drivers/store-crash/store.ts";
+import { openSqliteStore } from "./drivers/store-sqlite/store.ts";
+import { systemClock } from "./drivers/system/clock.ts";
+import { systemRandom } from "./drivers/system/random.ts";
+import { createMcpSource } from "./drivers/tools-mcp/source.ts";
+import { createModuleSource } from "./drivers/tools-module/source.ts";
+import { createGovernance } from "./governance/rules.ts";
+import { createIdentity } from "./identity/liveness.ts";
+import { createKernel, type Kernel } from "./kernel/kernel.ts";
+import type { KernelPorts } from "./kernel/services.ts";
+import { createModels } from "./models/registry.ts";
+import type { ModelProvider, Models } from "./ports/model.ts";
+import type { AgentSource, ProgramHost } from "./ports/program.ts";
+import type { Store } from "./ports/store.ts";
+import type { Tools, ToolSource } from "./ports/tools.ts";
+import { createScheduler } from "./scheduler/turns.ts";
+import { loop } from "./sdk/loop.ts";
+import { makeSys } from "./sdk/sys.ts";
+import { createTools } from "./tools/registry.ts";
+
+export type BootOptions = {
+  readonly project: Project;
+  readonly version: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Whether processes go on; without it the system only answers. */
+  readonly run: boolean;
+  /** What no caller waits for: trouble, and what agents write to their output. */
+  readonly onNotice: (message: string) => void;
+  /** Parts in place of the ones that the configuration names. */
+  readonly parts?: Partial<KernelPorts>;
+};
+
+export type Booted = {
+  readonly kernel: Kernel;
+  readonly folder: string;
+  /** What a person should know at the start, a line each. */
+  readonly notices: readonly string[];
+  close(): Promise<void>;
+};
+
+/** Providers that need no entry in the configuration. */
+const KNOWN_PROVIDERS = ["openai", "anthropic", "google"] as const;
+
+export async function boot(options: BootOptions): Promise<Booted> {
+  const { project, environment, parts = {} } = options;
+  const { config } = project;
+  const folder = resolve(project.folder, config.dataFolder);
+  const agentsFolder = resolve(project.folder, config.agentsFolder);
+
+  const store = parts.store ?? (await openStore(folder, environment)); //              where journals live
+  const modules = moduleHost(options, { folder, agentsFolder }); //                    programs in child processes
+  const agents = parts.agents ?? agentFiles(agentsFolder, modules); //                 what can be run
+  const models = parts.models ?? modelsOf(options); //                                 whom programs can ask
+  const tools = parts.tools ?? toolsOf(options); //                                    what they can have done
+  const programs = parts.programs ?? programHost(modules); //                          who runs them
+  const kernel = createKernel(
+    {
+      store,
+      clock: systemClock,
+      random: systemRandom,
+      models,
+      tools,
+      agents,
+      programs,
+      identity: createIdentity(),
+      governance: createGovernance(),
+      scheduler: createScheduler(),
+      checks: () => checksOf({ agents, tools }),
+      ...parts,
+    },
+    {
+      limits: { processesInMemory: config.limits.processesInMemory, parkAfterMs: config.limits.parkAfterMs, budget: budgetOf(project) },
+      version: options.version,
+      node: process.version,
+      folder,
+      onTrouble: options.onNotice,
+    },
+  );
+  if (options.run) await kernel.run();
+  const close = async (): Promise<void> => {
+    kernel.close();
+    await programs.close();
+    await tools.close();
+    await store.close();
+  };
+  return { kernel, folder, notices: noticesOf(project), close };
+}
+
+async function openStore(folder: string, environment: BootOptions["environment"]): Promise<Store> {
+  const store = await openSqliteStore({ folder });
+  const crashAt = environment["REEVE_CRASH_AT_WRITE"];
+  return crashAt === undefined ? store : crashingStore(store, crashPointOf(crashAt));
+}
+
+function moduleHost({ project, onNotice }: BootOptions, { folder, agentsFolder }: { folder: string; agentsFolder: string }): ModuleHost {
+  return createModuleHost({
+    projectFolder: project.folder,
+    maxProcesses: project.config.limits.moduleProcesses,
+    readableFolders: [agentsFolder],
+    privateFolders: [folder],
+    onOutput: (pid, text) => onNotice(`${pid}: ${text.trimEnd()}`),
+  });
+}
+
+const agentFiles = (folder: string, modules: ModuleHost): AgentSource => createAgentFiles({ folder, describeModule: (file) => modules.describe(file) });
+
+function programHost(modules: ModuleHost): ProgramHost {
+  const native = createNativeHost({
+    markdown: async ({ agent, task, issue }) => {
+      const instructions = agent.program.kind === "markdown" ? agent.program.instructions : "";
+      return loop(makeSys(issue), { manifest: agent.manifest, instructions, task });
+    },
+  });
+  return {
+    start: (start) => (start.agent.program.kind === "module" ? modules.start(start) : native.start(start)),
+    close: async () => {
+      await Promise.all([native.close(), modules.close()]);
+    },
+  };
+}
+
+function modelsOf({ project, environment }: BootOptions): Models {
+  const { config } = project;
+  const providers = new Map<string, ModelProvider>();
+  const add = (name: string, provider: ProviderConfig): void => {
+    providers.set(name, providerOf(name, provider, { project, environment }));
+  };
+  for (const [name, provider] of Object.entries(config.models)) add(name, provider);
+  for (const name of KNOWN_PROVIDERS) {
+    if (!providers.has(name)) add(name, { type: name, headers: {}, concurrency: 8, timeoutMs: 300_000, prices: {} });
+  }
+  return createModels({ providers, defaultModel: config.defaultModel });
+}
+
+function providerOf(name: string, provider: ProviderConfig, { project, environment }: Pick<BootOptions, "project" | "environment">): ModelProvider {
+  if (provider.type !== "rehearsal") return createAiSdkProvider(name, provider, environment);
+  const file = resolve(project.folder, provider.script);
+  return createRehearsalProvider(name, { scriptText: readFileSync(file, "utf8"), file, concurrency: provider.concurrency });
+}
+
+function toolsOf({ project, version, environment }: BootOptions): Tools {
+  const entries = Object.entries(project.config.tools).map(([name, config]) => [name, { source: sourceOf(name, config, { project, version, environment }), overrides: config.tools }] as const);
+  return createTools({ sources: new Map(entries), clock: systemClock });
+}
+
+function sourceOf(name: string, config: SourceConfig, { project, version, environment }: Pick<BootOptions, "project" | "version" | "environment">): ToolSource {
+  if (config.type === "module") return createModuleSource(name, resolve(project.folder, config.file));
+  return createMcpSource(name, config, { environment, version, folder: project.folder });
+}
+
+/** A process may use what the configuration allows, unless its agent or its creator allows less. */
+function budgetOf({ config }: Project): { calls?: number; tokens?: number } {
+  const { calls, tokens } = config.limits;
+  return { ...(calls === undefined ? {} : { calls }), ...(tokens === undefined ? {} : { tokens }) };
+}
+
+function noticesOf({ config, file }: Project): string[] {
+  const rehearsals = Object.entries(config.models).filter(([, { type }]) => type === "rehearsal");
+  return [
+    ...(file === undefined ? ["No reeve.config.ts here: the defaults hold, and there are no tools."] : []),
+    ...rehearsals.map(([name]) => `${name}/… is a rehearsal: it plays a script, and no model is asked.`),
+  ];
+}
+
+async function checksOf({ agents, tools }: { agents: AgentSource; tools: Tools }): Promise<Check[]> {
+  const [found, offered] = await Promise.all([agents.list(), tools.list()]);
+  const names = found.agents.map(({ manifest }) => manifest.name);
+  return [
+    { name: "agents", state: found.invalid.length > 0 ? "failed" : "ok", detail: found.invalid.length > 0 ? found.invalid.map(({ message }) => message).join("; ") : names.length === 0 ? "none" : names.join(", ") },
+    { name: "tools", state: "ok", detail: `${offered.tools.length} from ${new Set(offered.tools.map(({ name }) => name.split(".")[0])).size} sources` },
+    ...offered.unavailable.map(({ source, message }): Check => ({ name: `tools.${source}`, state: "failed", detail: message })),
+    { name: "sandbox", state: "off", detail: "Tools and module agents run with the rights of this user; module agents under Node's permission model. Isolation is not built yet." },
+  ];
+}

@@ -1,0 +1,252 @@
+// Goal: the commands that act or check (kill, stop, cont, approve, reject, replay, doctor, up) do what was typed and say what came of it.
+// Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { OsError } from "../abi/errors.ts";
+import { FakeHost, giveRefunds, json, lines } from "./host.fake.ts";
+
+const fetchOfNode = globalThis.fetch;
+
+let host: FakeHost;
+
+beforeEach(() => {
+  host = new FakeHost();
+});
+
+afterEach(() => {
+  globalThis.fetch = fetchOfNode;
+});
+
+describe("kill, stop, cont", () => {
+  test("tell what came of each, and end with the status of the first that failed", async () => {
+    const root = host.system.create("manager");
+    host.system.create("child", { parent: root });
+    const other = host.system.create("other");
+    expect(await host.reeve("stop", other.pid, "--reason", "tea")).toMatchObject({
+      status: 0,
+      out: `${other.pid} stopped\n`,
+    });
+    expect(host.system.operated.find(({ name }) => name === "process.signal")?.args).toEqual({
+      pid: other.pid,
+      signal: "stop",
+      reason: "tea",
+    });
+    expect(await host.reeve("cont", other.pid)).toMatchObject({
+      status: 0,
+      out: `${other.pid} continued\n`,
+      err: expect.stringContaining("reeve up") as string,
+    });
+    expect(await host.reeve("kill", root.pid, "p_zz", other.pid)).toMatchObject({
+      status: 4,
+      out: lines(`${root.pid} killed, with 1 of its descendants`, `${other.pid} killed`),
+      err: expect.stringContaining('error p_zz: No process begins with "p_zz"') as string,
+    });
+    // Nothing ran on before it was stopped.
+    expect(host.booted.filter((what) => what.startsWith("embed"))).toEqual(["embed read", "embed read", "embed read"]);
+    expect(json(await host.reeve("kill", root.pid, "--json"))).toEqual({
+      results: [{ error: expect.objectContaining({ code: "process_gone" }) as unknown }],
+    });
+  });
+});
+
+describe("approve and reject", () => {
+  test("at a server the decision is taken and the process goes on there", async () => {
+    host = new FakeHost({ server: true });
+    giveRefunds(host);
+    await host.reeve("run", "refunds");
+    expect(await host.reeve("approve", "r_0", "--note", "fine")).toEqual({
+      status: 0,
+      err: "",
+      out: "r_040g2081040g approved. p_040g2081040g goes on at http://127.0.0.1:4180: reeve wait p_040g2081040g\n",
+    });
+    expect(host.system.operated.at(-1)?.args).toEqual({
+      request: "r_040g2081040g",
+      decision: { verdict: "approved", note: "fine" },
+    });
+    expect(await host.reeve("approve", "r_040g2081040g")).toMatchObject({
+      status: 1,
+      err: "error conflict: r_040g2081040g was decided before: approved.\n",
+    });
+    expect(await host.reeve("approve", "r_0")).toMatchObject({ status: 4 });
+  });
+
+  test("without a server the process goes on in the command", async () => {
+    giveRefunds(host);
+    await host.reeve("run", "refunds");
+    const { status, out } = await host.reeve("approve", "r_0");
+    expect(status).toBe(0);
+    expect(out).toContain(
+      lines("  ✓ approved by operator", "", '● shop.refund {"order":17}', "  refunded", "", "  Refunded."),
+    );
+    expect(out).toContain("completed in");
+  });
+
+  test("reject tells the agent why", async () => {
+    giveRefunds(host);
+    await host.reeve("run", "refunds");
+    const { status, out } = await host.reeve("reject", "r_0", "--reason", "too much");
+    expect(status).toBe(0);
+    expect(out).toContain(
+      lines("  ✗ rejected by operator: too much", "", '✗ shop.refund {"order":17}', "  denied: A human said no."),
+    );
+    expect(host.system.operated.find(({ name }) => name === "human.decide")?.args).toMatchObject({
+      decision: { verdict: "rejected", note: "too much" },
+    });
+  });
+
+  test.each([
+    ["red", "red"],
+    ["42", "42"],
+    ['{"a":1}', { a: 1 }],
+    ["plain words", "plain words"],
+  ])("an answer %s is given as %j", async (typed, answer) => {
+    host = new FakeHost({ server: true });
+    host.system.open(host.system.create("refunds"), { kind: "question", options: ["red", "42"] });
+    await host.reeve("approve", "r_0", "--answer", typed);
+    expect(host.system.operated.at(-1)?.args).toMatchObject({ decision: { verdict: "answered", answer } });
+  });
+
+  test("a settlement says what became of the effect", async () => {
+    host = new FakeHost({ server: true });
+    host.system.open(host.system.create("refunds"), { kind: "settlement" });
+    expect(await host.reeve("approve", "r_0")).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("--outcome not_done") as string,
+    });
+    expect(await host.reeve("approve", "r_0", "--outcome", "maybe")).toMatchObject({ status: 2 });
+    expect(await host.reeve("approve", "r_0", "--outcome", "done")).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("--result") as string,
+    });
+    expect(await host.reeve("reject", "r_0")).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("--outcome failed") as string,
+    });
+    expect(await host.reeve("approve", "r_0", "--outcome", "done", "--result", "paid")).toMatchObject({ status: 0 });
+    expect(host.system.operated.at(-1)?.args).toMatchObject({
+      decision: { verdict: "settled", outcome: "done", result: { text: "paid" } },
+    });
+  });
+
+  test("flags that do not fit the kind are explained", async () => {
+    host = new FakeHost({ server: true });
+    const process = host.system.create("refunds");
+    const approval = host.system.open(process, { kind: "approval" });
+    const question = host.system.open(process, { kind: "question", question: "Which?", options: ["red"] });
+    expect(await host.reeve("approve", approval.request, "--answer", "yes")).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("is an approval") as string,
+    });
+    expect(await host.reeve("approve", question.request)).toMatchObject({
+      status: 2,
+      err: expect.stringContaining('"Which?". Answer it with --answer TEXT (red)') as string,
+    });
+    expect(host.system.operated.filter(({ name }) => name === "human.decide")).toEqual([]);
+  });
+});
+
+describe("replay", () => {
+  test("says what was compared, or names the first difference", async () => {
+    const process = host.system.create("refunds");
+    expect(await host.reeve("replay", process.pid, "--verify")).toMatchObject({
+      status: 0,
+      out: lines(
+        "identical  p_040g2081040g  4 calls of 12 events in 3ms",
+        "No model was asked and no effect performed.",
+      ),
+    });
+    host.system.verified = {
+      identical: false,
+      difference: { call: 3, field: "args", recorded: { order: 17 }, issued: "text" },
+    };
+    expect(await host.reeve("replay", process.pid, "--verify")).toMatchObject({
+      status: 5,
+      out: lines(
+        "different  p_040g2081040g  4 calls of 12 events in 3ms",
+        "The first difference is in call #3, in args:",
+        "  recorded  {",
+        '              "order": 17',
+        "            }",
+        "  issued    text",
+      ),
+    });
+    host.system.verified = { chain: { intact: false, brokenAt: 7 } };
+    expect(await host.reeve("replay", process.pid, "--verify")).toMatchObject({
+      status: 5,
+      out: expect.stringContaining("broken at event 7") as string,
+    });
+    expect(await host.reeve("replay", process.pid)).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("--verify") as string,
+    });
+  });
+});
+
+describe("doctor", () => {
+  test("lists the checks, and ends with 1 if one failed", async () => {
+    host.system.checks = [
+      { name: "store", state: "ok", detail: "sound" },
+      { name: "openai", state: "off", detail: "OPENAI_API_KEY is not set" },
+    ];
+    expect(await host.reeve("doctor")).toMatchObject({
+      status: 0,
+      out: expect.stringContaining(
+        lines("STATE  CHECK   FOUND", "ok     store   sound", "off    openai  OPENAI_API_KEY is not set"),
+      ) as string,
+    });
+    host.system.checks = [{ name: "store", state: "failed", detail: "damaged" }];
+    expect((await host.reeve("doctor")).status).toBe(1);
+  });
+
+  test("a system that does not start is a failed check", async () => {
+    host.bootError = new OsError("store_busy", "Another process owns the folder.");
+    expect(await host.reeve("doctor", "--json")).toMatchObject({
+      status: 1,
+      out: expect.stringContaining("store_busy: Another process owns the folder.") as string,
+    });
+  });
+});
+
+describe("up", () => {
+  test("says where it is, and stops at Ctrl-C", async () => {
+    void host.system.create("refunds").asks({ kind: "approval" });
+    host.notices = ["A rehearsal plays the model."];
+    const ended = host.reeve("up");
+    await expect.poll(() => host.stdout.text).toContain("Ctrl-C");
+    host.interrupt();
+    const { status, out, err } = await ended;
+    expect(status).toBe(0);
+    expect(out).toMatch(/Reeve 0\.1\.0 is up at http:\/\/127\.0\.0\.1:\d+\n/);
+    for (const part of [
+      "token  the-token",
+      "data   /tmp/project/.reeve",
+      "alive  1 process",
+      "inbox  1 request waiting for a human: reeve inbox",
+      "A rehearsal plays the model.",
+    ])
+      expect(out).toContain(part);
+    expect(err).toContain("goes on at the next start");
+    expect(host.booted).toEqual(["serve", "closed"]);
+  });
+
+  test("with --json it prints one document", async () => {
+    const ended = host.reeve("up", "--json");
+    await expect.poll(() => host.stdout.text).toContain("\n");
+    host.interrupt();
+    expect(json(await ended)).toMatchObject({
+      token: "the-token",
+      folder: "/tmp/project/.reeve",
+      inbox: 0,
+      processes: 0,
+    });
+  });
+
+  test("a server that runs already, and a port that is taken, are named", async () => {
+    host.bootError = new OsError("address_in_use", "Port 4180 is taken.");
+    expect(await host.reeve("up")).toMatchObject({ status: 1, err: "error address_in_use: Port 4180 is taken.\n" });
+    host = new FakeHost({ server: true });
+    expect(await host.reeve("up")).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("http://127.0.0.1:4180") as string,
+    });
+  });
+});

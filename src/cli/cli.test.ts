@@ -1,0 +1,81 @@
+// Goal: the command line as a whole: help, misuse, colours, Ctrl-C, who is recorded.
+// Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { processIdSchema } from "../abi/ids.ts";
+import { COMMANDS } from "./cli.ts";
+import { bare, FakeHost, giveRefunds } from "./host.fake.ts";
+
+const fetchOfNode = globalThis.fetch;
+
+let host: FakeHost;
+
+beforeEach(() => {
+  host = new FakeHost();
+});
+
+afterEach(() => {
+  globalThis.fetch = fetchOfNode;
+});
+
+describe("the command line itself", () => {
+  test("help names every command and exit status, on standard output", async () => {
+    for (const argv of [[], ["--help"]]) {
+      const { status, out, err } = await host.reeve(...argv);
+      expect({ status, err }).toEqual({ status: 0, err: "" });
+      for (const { name } of COMMANDS) expect(out).toMatch(new RegExp(`^  ${name}\\b`, "m"));
+      expect(out).toContain("130  interrupted by Ctrl-C");
+    }
+    expect((await host.reeve("--version")).out).toBe("0.1.0\n");
+  });
+
+  test.each(COMMANDS.map(({ name }) => name))("%s has help", async (name) => {
+    const { status, out } = await host.reeve(name, "--help");
+    expect(status).toBe(0);
+    expect(out).toContain(`Usage: reeve ${name}`);
+    expect(out).toContain("--json");
+  });
+
+  test.each([["pss"], ["ps", "--wide"], ["show"], ["journal", "p_0", "--from", "x"]])(
+    "misuse %j is told on standard error and ends with 2",
+    async (...argv) => {
+      const { status, out, err } = await host.reeve(...argv);
+      expect({ status, out }).toEqual({ status: 2, out: "" });
+      expect(err).toContain("error:");
+    },
+  );
+
+  test("Ctrl-C ends a command that does not listen for it", async () => {
+    host.system.operate = () => new Promise(() => undefined);
+    const ended = host.reeve("ps");
+    await expect.poll(() => host.booted).toEqual(["embed read"]);
+    host.interrupt();
+    expect((await ended).status).toBe(130);
+  });
+
+  test("colours and progress are for terminals alone, and NO_COLOR and --no-color are honoured", async () => {
+    const process = (): void => void host.system.create("refunds");
+    process();
+    expect((await host.reeve("ps")).out).not.toContain("\u001b");
+    host = new FakeHost({ terminal: true });
+    process();
+    const coloured = await host.reeve("ps");
+    expect(coloured.out).toContain("\u001b[");
+    const plain = await host.reeve("ps", "--no-color");
+    expect(plain.out).not.toContain("\u001b");
+    expect(bare(coloured.out)).toBe(plain.out);
+    host.env["NO_COLOR"] = "1";
+    expect((await host.reeve("ps")).out).not.toContain("\u001b");
+  });
+
+  test("REEVE_ACTOR names who decides", async () => {
+    host.env["REEVE_ACTOR"] = "ada";
+    await host.reeve("ps");
+    expect(host.system.operated.at(-1)?.by).toBe("ada");
+  });
+
+  test("the ids that commands print are ids", async () => {
+    giveRefunds(host);
+    const { out } = await host.reeve("run", "refunds", "--detach");
+    expect(processIdSchema.safeParse(out.trim()).success).toBe(true);
+  });
+});

@@ -1,0 +1,156 @@
+// The command line: reads the arguments, runs the command, and answers with the exit status.
+//
+// Boundary: it speaks to the system through the SDK alone. Where that system runs, and what the terminal is, the host
+// says.
+import { Command, CommanderError } from "commander";
+import { ERRORS, errorRecord, type ErrorRecord } from "../abi/errors.ts";
+import { approve } from "./approve.ts";
+import type { CliCommand } from "./command.ts";
+import { cont } from "./cont.ts";
+import { Context, Interrupts, type GlobalOptions } from "./context.ts";
+import { doctor } from "./doctor.ts";
+import { STATUS, STATUS_DOCS } from "./exit-status.ts";
+import type { CliHost } from "./host.ts";
+import { inbox } from "./inbox.ts";
+import { journal } from "./journal.ts";
+import { kill } from "./kill.ts";
+import { ps } from "./ps.ts";
+import { reject } from "./reject.ts";
+import { replay } from "./replay.ts";
+import { run } from "./run.ts";
+import { show } from "./show.ts";
+import { stop } from "./stop.ts";
+import { plain } from "./terminal/text.ts";
+import { up } from "./up.ts";
+import { wait } from "./wait.ts";
+
+/** In the order in which the help lists them. */
+export const COMMANDS: readonly CliCommand[] = [
+  up,
+  run,
+  ps,
+  show,
+  journal,
+  kill,
+  stop,
+  cont,
+  wait,
+  inbox,
+  approve,
+  reject,
+  replay,
+  doctor,
+];
+
+/** An interval that never ends in practice: keeps the program alive while it waits for what has no handle of its own. */
+const FOREVER_MS = 2 ** 30;
+
+/**
+ * Runs one command. `argv`: what stands after `reeve`. Resolves with the exit status, never rejects; with 130 at the
+ * second Ctrl-C, without waiting for what is under way, so the caller should then end the program.
+ */
+export async function runCli(argv: readonly string[], host: CliHost): Promise<number> {
+  const quit = Promise.withResolvers<number>();
+  const interrupts = new Interrupts(() => quit.resolve(STATUS.interrupted));
+  const unlisten = host.onInterrupt(() => interrupts.fire());
+  const alive = setInterval(() => undefined, FOREVER_MS);
+  // Whoever reads the output has seen enough, as `head` has: that is no error.
+  const onError = (error: NodeJS.ErrnoException): void => {
+    if (error.code === "EPIPE") quit.resolve(STATUS.ok);
+  };
+  host.stdout.on("error", onError);
+  try {
+    return await Promise.race([perform(argv, host, interrupts), quit.promise]);
+  } finally {
+    host.stdout.off("error", onError);
+    clearInterval(alive);
+    unlisten();
+  }
+}
+
+async function perform(argv: readonly string[], host: CliHost, interrupts: Interrupts): Promise<number> {
+  let status: number = STATUS.ok;
+  const program = buildProgram(
+    host,
+    async (command, context, parsed) => {
+      status = await command.act(context, parsed.args, parsed.options);
+    },
+    interrupts,
+  );
+  if (argv.length === 0) {
+    program.outputHelp();
+    return STATUS.ok;
+  }
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? STATUS.ok : STATUS.usage;
+    return report(error, new Context(host, program.opts<GlobalOptions>(), interrupts));
+  }
+}
+
+type Parsed = { readonly args: readonly string[]; readonly options: { readonly [name: string]: unknown } };
+type Perform = (command: CliCommand, context: Context, parsed: Parsed) => Promise<void>;
+
+/** The commands as commander knows them; the documents are made from it as well. */
+export function buildProgram(
+  host: Pick<CliHost, "version" | "stdout" | "stderr">,
+  act: Perform,
+  interrupts = new Interrupts(() => undefined),
+): Command {
+  const program = new Command("reeve")
+    .description("An operating system for AI agents.")
+    .version(host.version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .option("--config <file>", "the configuration (default: reeve.config.ts here or in a folder above)")
+    .option("--json", "print JSON: one document, or one on each line for streams")
+    .option("--no-color", "no colours")
+    .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(host.stdout.columns ?? 100, 100) })
+    .configureOutput({
+      writeOut: (text) => void host.stdout.write(text),
+      writeErr: (text) => void host.stderr.write(text),
+    })
+    .showHelpAfterError("(--help says how it is used)")
+    .addHelpText(
+      "after",
+      `\nExit statuses:\n${STATUS_DOCS.map(([status, doc]) => `  ${String(status).padEnd(4)} ${doc}`).join("\n")}`,
+    )
+    .exitOverride();
+  for (const each of COMMANDS) {
+    const command = program.command(each.name);
+    each.define(command);
+    command.action(async () => {
+      const options = command.optsWithGlobals<GlobalOptions>();
+      await act(each, new Context(host as CliHost, options, interrupts), {
+        args: command.args,
+        options,
+      });
+    });
+  }
+  return program;
+}
+
+/** Says what went wrong: to people on standard error, to programs as a document on standard output. */
+function report(error: unknown, context: Context): number {
+  const record = errorRecord(error);
+  const { screen } = context;
+  if (context.json) context.document({ error: record });
+  screen.message(
+    `${screen.paintMessage.red(screen.paintMessage.bold("error"))} ${record.code}: ${plain(record.message)}`,
+  );
+  for (const line of issuesOf(record)) screen.message(`  ${plain(line)}`);
+  if (record.code === "internal" && error instanceof Error && error.stack !== undefined)
+    screen.message(screen.paintMessage.dim(error.stack));
+  return ERRORS[record.code].exit;
+}
+
+/** What is wrong in detail, unless the message says it already. */
+function issuesOf({ message, data }: ErrorRecord): readonly string[] {
+  const { issues } = data;
+  return Array.isArray(issues)
+    ? (issues as readonly unknown[]).filter(
+        (issue): issue is string => typeof issue === "string" && !message.includes(issue),
+      )
+    : [];
+}

@@ -1,0 +1,50 @@
+// The form of a command, and what several of them share.
+import type { Command } from "commander";
+import { InvalidArgumentError } from "commander";
+import { OsError } from "../abi/errors.ts";
+import type { Context } from "./context.ts";
+
+/** A command: how it is called and described, and what it does; that answers with the exit status. */
+export type CliCommand = {
+  readonly name: string;
+  /** Adds arguments, options and texts to the bare command. */
+  readonly define: (command: Command) => void;
+  readonly act: (context: Context, args: readonly string[], options: Options) => Promise<number>;
+};
+
+/** Options as commander gives them; each command reads its own with the functions below. */
+export type Options = { readonly [name: string]: unknown };
+
+export const flag = (options: Options, name: string): boolean => options[name] === true;
+
+export function textOption(options: Options, name: string): string | undefined {
+  const value = options[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+export function numberOption(options: Options, name: string): number | undefined {
+  const value = options[name];
+  return typeof value === "number" ? value : undefined;
+}
+
+/** Reads an option that is a whole number of at least `min`. */
+export const wholeNumber =
+  (min: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= min) return value;
+    throw new InvalidArgumentError(`It must be a whole number of at least ${min}.`);
+  };
+
+/** A command line that cannot be meant, with what to type instead. */
+export const misuse = (message: string): OsError => new OsError("invalid_argument", message);
+
+/** A command's own documentation, from the table's line: `wait` and `timeout` of operators need no word about processes. */
+export const sentences = (doc: string, from: number, to: number): string =>
+  doc
+    .split(/(?<=\.)\s/)
+    .slice(from, to)
+    .join(" ");
+
+/** The first argument; commander has seen to it that it is there. */
+export const first = (args: readonly string[]): string => args[0] ?? "";

@@ -1,0 +1,90 @@
+// What every command is given: the host, the global options, the screen, and a way to the system.
+import type { Json } from "../abi/json.ts";
+import type { CliHost } from "./host.ts";
+import { openSession, type Session } from "./session.ts";
+import { Screen } from "./terminal/screen.ts";
+
+export type GlobalOptions = { readonly config?: string; readonly json?: boolean; readonly color?: boolean };
+
+/** Who is told of Ctrl-C. With nobody listening it ends the command at once, and so does the second one in any case. */
+export class Interrupts {
+  readonly #quit: () => void;
+  readonly #listeners = new Set<() => void>();
+  #count = 0;
+
+  constructor(quit: () => void) {
+    this.#quit = quit;
+  }
+
+  fire(): void {
+    this.#count += 1;
+    if (this.#count > 1 || this.#listeners.size === 0) return this.#quit();
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** The answer undoes it. */
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+}
+
+export class Context {
+  readonly host: CliHost;
+  readonly json: boolean;
+  readonly config: string | undefined;
+  readonly screen: Screen;
+  readonly interrupts: Interrupts;
+
+  constructor(host: CliHost, options: GlobalOptions, interrupts: Interrupts) {
+    this.host = host;
+    this.json = options.json === true;
+    this.config = options.config;
+    this.screen = new Screen(host, { color: options.color !== false });
+    this.interrupts = interrupts;
+  }
+
+  /** Whether somebody sits at the terminal who can be asked. */
+  get interactive(): boolean {
+    return !this.json && this.host.stdin.isTTY === true && this.host.stdout.isTTY === true;
+  }
+
+  /** Runs `use` with a session, and closes that in any case. */
+  async session<T>(run: boolean, use: (session: Session) => Promise<T>): Promise<T> {
+    const session = await openSession(this.host, { config: this.config, run });
+    try {
+      return await use(session);
+    } finally {
+      this.screen.progress(null);
+      await session.close();
+    }
+  }
+
+  /** Prints the answer: one JSON document, or what `text` gives for people. */
+  answer(value: unknown, text: () => readonly string[]): void {
+    if (this.json) this.document(value);
+    else this.screen.lines(text());
+  }
+
+  /** One JSON document on one line. */
+  document(value: unknown): void {
+    this.screen.line(JSON.stringify(value));
+  }
+
+  /** A command line to type next, on the same project. */
+  typed(command: string): string {
+    if (this.config === undefined) return `reeve ${command}`;
+    const file = /^[\w./-]+$/.test(this.config) ? this.config : `'${this.config.replaceAll("'", "'\\''")}'`;
+    return `reeve --config ${file} ${command}`;
+  }
+}
+
+/** Text that may be JSON: its value, or the text itself. */
+export function jsonOrText(text: string): Json {
+  try {
+    return JSON.parse(text) as Json;
+  } catch {
+    // Not JSON: what was typed is meant as it stands.
+    return text;
+  }
+}

@@ -1,0 +1,52 @@
+// What the command line needs from the program that it is part of.
+//
+// `main.ts` hands in a host that boots the real system on the real terminal; tests hand in one of their own, so that
+// every command runs in their process, with its output captured.
+import type { Readable, Writable } from "node:stream";
+
+export type TerminalInput = Readable & { readonly isTTY?: boolean };
+export type TerminalOutput = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+
+/** A system in this process. */
+export type Embedded = {
+  readonly fetch: (request: Request) => Promise<Response>;
+  readonly token: string;
+  /** What the user should know of it, a line each: that a rehearsal plays the model, say. */
+  readonly notices: readonly string[];
+  /** Parks what is under way on disk and lets go of the data folder. */
+  close(): Promise<void>;
+};
+
+/** A server that listens. */
+export type Serving = {
+  readonly url: string;
+  readonly token: string;
+  /** The data folder. */
+  readonly folder: string;
+  readonly notices: readonly string[];
+  close(): Promise<void>;
+};
+
+export interface CliHost {
+  /**
+   * Boots the kernel in this process on the project's data folder. With `run: false` no process runs, whatever state
+   * it is in; an operator's calls are answered all the same, signals and decisions included.
+   * Rejects with `config_invalid`, `store_busy`, `store_failed`.
+   */
+  embed(options: { readonly config?: string; readonly run: boolean }): Promise<Embedded>;
+  /** Starts the server. Rejects as `embed` does, and with `address_in_use`. */
+  serve(options: { readonly config?: string; readonly port?: number }): Promise<Serving>;
+  /** The running server that owns the project's data folder, if there is one. */
+  locate(options: { readonly config?: string }): Promise<{ readonly url: string; readonly token: string } | null>;
+  readonly version: string;
+  readonly stdin: TerminalInput;
+  readonly stdout: TerminalOutput;
+  readonly stderr: TerminalOutput;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds since 1970. */
+  nowMs(): number;
+  /** Runs `fire` once after `ms` milliseconds; the answer cancels it. */
+  after(ms: number, fire: () => void): () => void;
+  /** Has `listener` called whenever the user wants to end the program (Ctrl-C, SIGTERM), in place of its end; the answer undoes that. */
+  onInterrupt(listener: () => void): () => void;
+}

@@ -1,0 +1,49 @@
+// `reeve inbox`: what humans are asked and have not decided.
+import { SYSCALLS, type InboxItem } from "../abi/syscalls.ts";
+import { numberOption, textOption, wholeNumber, type CliCommand } from "./command.ts";
+import type { Context } from "./context.ts";
+import { STATUS } from "./exit-status.ts";
+import { resolveProcess } from "./process/ids.ts";
+import { decisions, requestFacts } from "./process/request.ts";
+import { count } from "./terminal/figures.ts";
+import { pairs } from "./terminal/table.ts";
+import { indent, oneLine, plain } from "./terminal/text.ts";
+
+const LIMIT = 100;
+
+export const inbox: CliCommand = {
+  name: "inbox",
+  define: (command) => {
+    command
+      .summary("list what waits for a human")
+      .description(SYSCALLS["human.list"].doc)
+      .option("--pid <pid>", "only what this process asks")
+      .option("-n, --limit <n>", "at most this many", wholeNumber(1));
+  },
+  act: (context, _args, options) =>
+    context.session(false, async ({ client }) => {
+      const given = textOption(options, "pid");
+      const limit = Math.min(1000, numberOption(options, "limit") ?? LIMIT);
+      const { requests } = await client.human.list({
+        limit,
+        ...(given === undefined ? {} : { pid: await resolveProcess(client, given) }),
+      });
+      context.answer({ requests }, () =>
+        requests.length === 0
+          ? ["Nothing waits for a human."]
+          : requests.flatMap((item, at) => [...(at === 0 ? [] : [""]), ...requestLines(context, item)]),
+      );
+      if (requests.length === limit)
+        context.screen.message(`Only the oldest ${count(limit)} are listed; --limit N lists more.`);
+      return STATUS.ok;
+    }),
+};
+
+/** A request in full. */
+export function requestLines(context: Context, item: InboxItem): string[] {
+  const { bold, dim, yellow } = context.screen.paint;
+  const options: [string, string][] =
+    item.options === undefined ? [] : [["choices", item.options.map(oneLine).join(" | ")]];
+  const facts = [...requestFacts(context, item), ...options, ["type", decisions(context, item).join("\n")] as const];
+  return [`${yellow(item.request)}  ${bold(plain(item.question))}`, ...pairs(facts, dim).map((line) => indent(line))];
+}

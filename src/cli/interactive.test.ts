@@ -1,0 +1,178 @@
+// Goal: somebody who sits at the terminal is asked what a process asks, once, and what he types is what is decided.
+// Method: commands run on a fake terminal; keys are typed into its input when the question stands on the screen.
+import { beforeEach, expect, test } from "vitest";
+import { requestIdSchema } from "../abi/ids.ts";
+import type { Decision } from "../abi/syscalls.ts";
+import type { FakeProcess } from "../gateway/system.fake.ts";
+import { bare, FakeHost, KEYS } from "./host.fake.ts";
+
+let host: FakeHost;
+let decided: Decision[];
+
+beforeEach(() => {
+  host = new FakeHost({ terminal: true });
+  decided = [];
+});
+
+const screen = (): string => bare(host.stdout.text);
+const shows = (text: string): Promise<void> => expect.poll(screen, { timeout: 5000 }).toContain(text);
+
+/** Presses keys, each when the screen has taken in the one before. */
+async function press(...keys: readonly string[]): Promise<void> {
+  for (const key of keys) {
+    const before = host.stdout.text.length;
+    host.stdin.write(key);
+    await expect.poll(() => host.stdout.text.length).toBeGreaterThan(before);
+  }
+}
+
+function asking(asked: Parameters<FakeProcess["asks"]>[0]): void {
+  host.system.scripts.set("refunds", async (process) => {
+    decided.push(await process.asks(asked));
+    process.exits({ how: "completed", result: "over" });
+  });
+}
+
+const APPROVAL = {
+  kind: "approval",
+  question: "Refund 480.00 EUR?",
+  tool: "shop.refund",
+  args: { order: 17 },
+  effect: "destroy",
+} as const;
+
+test("an approval shows what, why and with what, and Approve approves it", async () => {
+  asking(APPROVAL);
+  const ended = host.reeve("run", "refunds");
+  await shows("Decide later");
+  for (const part of [
+    "Refund 480.00 EUR?",
+    "approval · shop.refund · destroy",
+    "destroy-asks: the effect is destroy",
+    '"order": 17',
+  ])
+    expect(screen()).toContain(part);
+  await press(KEYS.down, KEYS.enter);
+  expect((await ended).status).toBe(0);
+  expect(decided).toEqual([{ verdict: "approved" }]);
+  expect(screen()).toContain("completed");
+});
+
+test("a rejection asks for the reason", async () => {
+  asking(APPROVAL);
+  const ended = host.reeve("run", "refunds");
+  await shows("Decide later");
+  await press(KEYS.down, KEYS.down, KEYS.enter);
+  await shows("Why not?");
+  await press("too much", KEYS.enter);
+  expect((await ended).status).toBe(0);
+  expect(decided).toEqual([{ verdict: "rejected", note: "too much" }]);
+});
+
+test("Enter alone decides later: nobody is asked twice, and the summary says how to decide", async () => {
+  asking(APPROVAL);
+  const ended = host.reeve("run", "refunds");
+  await shows("Decide later");
+  await press(KEYS.enter);
+  const { status, out } = await ended;
+  expect(status).toBe(6);
+  expect(decided).toEqual([]);
+  expect(bare(out)).toContain("reeve approve r_040g2081040g");
+});
+
+test("Ctrl-C at a question detaches", async () => {
+  asking(APPROVAL);
+  const ended = host.reeve("run", "refunds");
+  await shows("Decide later");
+  await press(KEYS.ctrlC);
+  const { status, out } = await ended;
+  expect(status).toBe(130);
+  expect(out).toContain("Detached.");
+});
+
+test("a question offers its options, and takes another answer", async () => {
+  asking({ kind: "question", question: "Which colour?", options: ["red", "blue"] });
+  const first = host.reeve("run", "refunds");
+  await shows("blue");
+  await press(KEYS.down, KEYS.down, KEYS.enter);
+  expect((await first).status).toBe(0);
+  const second = host.reeve("run", "refunds");
+  await shows("another answer");
+  await press(KEYS.down, KEYS.down, KEYS.down, KEYS.enter);
+  await shows("Answer (text or JSON)");
+  await press("green", KEYS.enter);
+  await second;
+  expect(decided).toEqual([
+    { verdict: "answered", answer: "blue" },
+    { verdict: "answered", answer: "green" },
+  ]);
+});
+
+test("a settlement asks what became of the effect", async () => {
+  asking({ kind: "settlement", question: "Was 480.00 EUR refunded?", tool: "shop.refund" });
+  const ended = host.reeve("run", "refunds");
+  await shows("It happened");
+  await press(KEYS.down, KEYS.enter);
+  await shows("What did it answer?");
+  await press("paid", KEYS.enter);
+  await ended;
+  expect(decided).toEqual([{ verdict: "settled", outcome: "done", result: { text: "paid" } }]);
+});
+
+test("a question that is decided elsewhere is taken back", async () => {
+  asking(APPROVAL);
+  const ended = host.reeve("run", "refunds");
+  await shows("Decide later");
+  await host.system.operate(
+    "human.decide",
+    { request: requestIdSchema.parse("r_040g2081040g"), decision: { verdict: "rejected" } },
+    "ada",
+  );
+  const { status, out } = await ended;
+  expect(status).toBe(0);
+  expect(bare(out)).toContain("decided elsewhere");
+  expect(bare(out)).toContain("rejected by ada");
+});
+
+test("a process that waits for a message is given one", async () => {
+  host.system.scripts.set("chat", async (process) => {
+    process.waits({ on: "message", call: 0, topic: "customer" }, { syscall: "message.receive", args: {} });
+    await expect.poll(() => process.events.at(-1)?.header.kind).toBe("message.delivered");
+    process.exits({ how: "completed", result: "over" });
+  });
+  const ended = host.reeve("run", "chat");
+  await shows("Message to chat");
+  await press("hello", KEYS.enter);
+  expect((await ended).status).toBe(0);
+  expect(host.system.operated.find(({ name }) => name === "message.send")?.args).toMatchObject({
+    topic: "customer",
+    body: "hello",
+  });
+});
+
+test("the model's words are written as they come, once", async () => {
+  const running = Promise.withResolvers<FakeProcess>();
+  host.system.scripts.set("talk", async (process) => running.resolve(process));
+  const ended = host.reeve("run", "talk");
+  const process = await running.promise;
+  const call = process.nextCall();
+  process.delta(call, "Good ");
+  await shows("Good ");
+  expect(screen()).not.toContain("rehearsal/plain");
+  process.delta(call, "morning.");
+  await shows("Good morning.");
+  process.said(call, "Good morning.");
+  process.exits({ how: "completed", result: "Good morning." });
+  expect((await ended).status).toBe(0);
+  expect(screen().match(/Good morning\./g)).toHaveLength(1);
+});
+
+test("progress is drawn on standard error and wiped", async () => {
+  host.system.scripts.set("slow", async (process) => {
+    await expect.poll(() => bare(host.stderr.text)).toContain("working");
+    process.exits({ how: "completed", result: 1 });
+  });
+  const { err, out } = await host.reeve("run", "slow");
+  expect(err.endsWith("\r\u001b[2K")).toBe(true);
+  expect(bare(out)).not.toContain("working");
+});

@@ -1,0 +1,183 @@
+// Goal: the commands that look (ps, show, journal, inbox) print what is there, aligned, whole with --json, and change nothing.
+// Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { OsError } from "../abi/errors.ts";
+import { FAKE_NOW_MS, type FakeProcess } from "../gateway/system.fake.ts";
+import { FakeHost, giveRefunds, json, jsonLines, lines } from "./host.fake.ts";
+
+const fetchOfNode = globalThis.fetch;
+
+let host: FakeHost;
+
+beforeEach(() => {
+  host = new FakeHost();
+});
+
+afterEach(() => {
+  globalThis.fetch = fetchOfNode;
+});
+
+describe("ps", () => {
+  function populate(): { readonly root: FakeProcess; readonly child: FakeProcess } {
+    const root = host.system.create("manager", { createdMs: FAKE_NOW_MS - 3 * 3_600_000 });
+    const child = host.system.create("researcher", { parent: root });
+    child.change({
+      state: "waiting",
+      waits: [{ on: "message", call: 3, topic: "news" }],
+      spent: { calls: 1234, inputTokens: 50_000, outputTokens: 60, costUsd: 1.5 },
+    });
+    host.system.create("grandchild", { parent: child }).change({ state: "ready" });
+    const failed = host.system.create("old", { createdMs: FAKE_NOW_MS - 2 * 86_400_000 });
+    failed.exits({ how: "failed", error: new OsError("tool_failed", "no").toJSON() });
+    return { root, child };
+  }
+
+  test("shows trees, newest first, and what each waits on", async () => {
+    populate();
+    const { out } = await host.reeve("ps", "--all");
+    expect(out).toBe(
+      lines(
+        "PID             AGENT           STATE    WAITING ON    CALLS  TOKENS   COST  AGE",
+        "p_0g2081040g20  old             failed   tool_failed       0       0      -   2d",
+        "p_040g2081040g  manager         running                    0       0      -   3h",
+        "p_081040g20810  └ researcher    waiting  message news  1,234  50,060  $1.50   1m",
+        "p_0c1g60r30c1g    └ grandchild  ready                      0       0      -   1m",
+      ),
+    );
+  });
+
+  test("leaves out what exited long ago, and says nothing is there when nothing is", async () => {
+    expect((await host.reeve("ps")).out).toBe("No processes. Start one: reeve run AGENT TASK\n");
+    populate();
+    expect((await host.reeve("ps")).out).not.toContain("old");
+    expect(json(await host.reeve("ps", "--json"))).toMatchObject({
+      processes: [{ agent: "grandchild" }, { agent: "researcher" }, { agent: "manager" }],
+    });
+    expect(host.booted).toEqual(["embed read", "closed", "embed read", "closed", "embed read", "closed"]);
+  });
+
+  test("says when there are more than it lists", async () => {
+    populate();
+    expect(await host.reeve("ps", "-n", "2")).toMatchObject({
+      err: "Only the newest 2 are listed; --limit N lists more.\n",
+    });
+  });
+
+  test("on a terminal lines are cut to its width", async () => {
+    host = new FakeHost({ terminal: true });
+    host.env["NO_COLOR"] = "1";
+    const process = host.system.create("an-agent-with-a-very-long-name-indeed");
+    process.change({ waits: [{ on: "message", call: 0, topic: "t".repeat(90) }], state: "waiting" });
+    const { out } = await host.reeve("ps");
+    expect(Math.max(...out.split("\n").map((line) => line.length))).toBeLessThanOrEqual(100);
+    expect(out).toContain("…");
+  });
+});
+
+describe("show, journal, inbox", () => {
+  test("show tells everything about a process", async () => {
+    giveRefunds(host);
+    await host.reeve("run", "refunds", "Settle");
+    const { out, status } = await host.reeve("show", "04");
+    expect(status).toBe(0);
+    for (const part of [
+      "refunds p_040g2081040g",
+      "waits on  human r_040g2081040g",
+      "task\n  Settle",
+      "shop.refund  destroy  eeeeeeeeeeee",
+      "reeve approve r_040g2081040g",
+    ])
+      expect(out).toContain(part);
+    expect(json(await host.reeve("show", "04", "--json"))).toMatchObject({
+      process: { agent: "refunds" },
+      task: "Settle",
+    });
+  });
+
+  test("journal prints each event on a line, whole with --json", async () => {
+    giveRefunds(host);
+    await host.reeve("run", "refunds", "Settle");
+    const { out } = await host.reeve("journal", "p_0", "--from", "2");
+    expect(out.split("\n")[0]).toMatch(
+      /^ {4}2 {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.002 {2}call\.completed {5}#1 shop\.look \{"order":17\} → 480\.00 EUR, delivered$/,
+    );
+    expect(out.split("\n")[1]).toContain(
+      'call.waiting       #2 shop.refund {"order":17} → waits: human r_040g2081040g',
+    );
+    const events = jsonLines(await host.reeve("journal", "p_0", "--json"));
+    expect(events).toEqual(JSON.parse(JSON.stringify([...host.system.processes.values()][0]?.events)));
+  });
+
+  test("journal --follow goes on until the process exits, or Ctrl-C", async () => {
+    host = new FakeHost({ server: true });
+    const process = host.system.create("refunds");
+    const following = host.reeve("journal", process.pid, "-f", "--json");
+    await expect.poll(() => host.system.following).toBe(1);
+    process.exits({ how: "completed", result: 1 });
+    const ended = await following;
+    expect(ended.status).toBe(0);
+    expect(jsonLines(ended)).toMatchObject([{ seq: 0 }, { seq: 1, header: { kind: "process.exited" } }]);
+
+    const other = host.system.create("refunds");
+    const left = host.reeve("journal", other.pid, "-f");
+    await expect.poll(() => host.system.following).toBe(1);
+    host.interrupt();
+    expect((await left).status).toBe(130);
+  });
+
+  test("inbox tells what is asked, why, with what, and what to type", async () => {
+    expect((await host.reeve("inbox")).out).toBe("Nothing waits for a human.\n");
+    const process = host.system.create("refunds");
+    host.system.open(
+      process,
+      { kind: "approval", question: "Refund 480.00 EUR?", tool: "shop.refund", args: { order: 17 }, effect: "destroy" },
+      4,
+    );
+    host.system.open(process, {
+      kind: "question",
+      question: "Which?",
+      options: ["red", "dark blue"],
+      rule: "human.ask",
+      reason: "the agent asks",
+    });
+    expect((await host.reeve("inbox")).out).toBe(
+      lines(
+        "r_040g2081040g  Refund 480.00 EUR?",
+        "  what  approval · shop.refund · destroy",
+        "  why   destroy-asks: the effect is destroy",
+        "  from  refunds p_040g2081040g, call #4, 1m ago",
+        "  with  {",
+        '          "order": 17',
+        "        }",
+        "  type  reeve approve r_040g2081040g",
+        "        reeve reject r_040g2081040g --reason TEXT",
+        "",
+        "r_081040g20810  Which?",
+        "  what     question",
+        "  why      human.ask: the agent asks",
+        "  from     refunds p_040g2081040g, call #0, 1m ago",
+        "  choices  red | dark blue",
+        '  type     reeve approve r_081040g20810 --answer "red"',
+        "           reeve reject r_081040g20810 --reason TEXT",
+      ),
+    );
+    expect(json(await host.reeve("inbox", "--json", "--pid", process.pid))).toMatchObject({
+      requests: [{ kind: "approval" }, { kind: "question" }],
+    });
+  });
+});
+
+describe("ids", () => {
+  test("a unique beginning will do, an ambiguous one lists the candidates", async () => {
+    for (let at = 0; at < 2; at += 1) host.system.create("refunds");
+    expect((await host.reeve("show", "P_081")).out).toContain("p_081040g20810");
+    const ambiguous = await host.reeve("show", "p_0");
+    expect(ambiguous).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("  p_081040g20810  refunds  running\n  p_040g2081040g  refunds  running") as string,
+    });
+    expect(await host.reeve("show", "p_9")).toMatchObject({ status: 4 });
+    expect(await host.reeve("show", "p_hello")).toMatchObject({ status: 2 });
+    expect(await host.reeve("show", "p_zzzzzzzzzzzz")).toMatchObject({ status: 4 });
+  });
+});

@@ -1,0 +1,62 @@
+// A journal's events as lines: what happened, in short.
+import type { Event, EventHeader } from "../../abi/events.ts";
+import type { Json } from "../../abi/json.ts";
+import { inShort, oneLine, textField } from "../terminal/text.ts";
+import { callText, errorText, outcomeText, usageText, waitText } from "./wording.ts";
+
+/** Reads events in order and says what each is about; it remembers the arguments, which stand in a call's first event only. */
+export class EventLines {
+  readonly #args = new Map<number, Json>();
+
+  /** What happened, without the kind. */
+  text({ header, payloads }: Event): string {
+    switch (header.kind) {
+      case "process.created":
+        return `${oneLine(header.agent)}: ${inShort(payloads["task"])} (by ${oneLine(header.by)})`;
+      case "call.waiting":
+        return `${this.#call(header, payloads["args"])} → waits: ${waitText(header.wait)}`;
+      case "call.intended":
+        return `${this.#call(header, payloads["args"])} (${header.effect}${header.approval === undefined ? "" : `, approved by ${header.approval}`})`;
+      case "call.completed":
+        return this.#completed(header, payloads);
+      case "request.opened":
+        return `${header.request} ${header.requestKind}: ${inShort(textField(payloads["request"], "question") ?? null)} (rule ${oneLine(header.rule)})`;
+      case "request.decided": {
+        const note = textField(payloads["decision"], "note");
+        return `${header.request} ${header.verdict} by ${oneLine(header.by)}${note === undefined ? "" : `: ${oneLine(note)}`}`;
+      }
+      case "message.delivered":
+        return `${header.message} ${oneLine(header.topic)} from ${oneLine(header.from)}: ${inShort(payloads["body"])}`;
+      case "process.stopped":
+      case "process.continued":
+        return `by ${oneLine(header.by)}`;
+      case "process.exited":
+        return exitedText(header, payloads["exit"]);
+    }
+  }
+
+  #call(header: { readonly call: number; readonly syscall: string }, args: Json | undefined): string {
+    if (args !== undefined) this.#args.set(header.call, args);
+    return `#${header.call} ${callText(header.syscall, this.#args.get(header.call))}`;
+  }
+
+  #completed(header: Extract<EventHeader, { kind: "call.completed" }>, payloads: Event["payloads"]): string {
+    const call = this.#call(header, payloads["args"]);
+    this.#args.delete(header.call);
+    const settled = header.settled === undefined ? "" : ` (settled by ${header.settled})`;
+    if (header.error !== undefined) return `${call} → ${errorText(payloads["error"], header.error)}${settled}`;
+    const usage = usageText(header);
+    return `${call} → ${usage === "" ? "" : `(${usage}) `}${outcomeText(header.syscall, payloads["value"])}${settled}`;
+  }
+}
+
+function exitedText(header: Extract<EventHeader, { kind: "process.exited" }>, exit: Json | undefined): string {
+  const open = header.open.length === 0 ? "" : ` (uncertain: ${header.open.map((call) => `#${call}`).join(", ")})`;
+  if (header.how === "completed") return `completed${open}`;
+  if (header.how === "killed") {
+    const reason = textField(exit, "reason");
+    return `killed by ${oneLine(header.by)}${reason === undefined || reason === "" ? "" : `: ${oneLine(reason)}`}${open}`;
+  }
+  const error = typeof exit === "object" && exit !== null && "error" in exit ? exit.error : undefined;
+  return `failed: ${errorText(error, header.error ?? "internal")}${open}`;
+}

@@ -1,0 +1,96 @@
+// What `kill`, `stop` and `cont` share: sending a signal to processes, and telling what came of each.
+import { ERRORS, OsError, type ErrorRecord } from "../../abi/errors.ts";
+import type { Event } from "../../abi/events.ts";
+import type { ProcessId } from "../../abi/ids.ts";
+import type { Client } from "../../sdk/client.ts";
+import { textOption, type CliCommand } from "../command.ts";
+import { STATUS } from "../exit-status.ts";
+import { resolveProcess } from "./ids.ts";
+
+type Signal = "kill" | "stop" | "cont";
+type Sent = { readonly given: string } & (
+  | { readonly pid: ProcessId; readonly pids: readonly ProcessId[]; readonly uncertain: readonly number[] }
+  | { readonly error: ErrorRecord }
+);
+
+const DONE: { readonly [S in Signal]: string } = { kill: "killed", stop: "stopped", cont: "continued" };
+const ALREADY: { readonly [S in Signal]: string } = {
+  kill: "had exited already",
+  stop: "was stopped already",
+  cont: "was not stopped",
+};
+
+type Texts = { readonly summary: string; readonly description: string };
+
+/** A command that sends one signal. */
+export const signalCommand = (signal: Signal, { summary, description }: Texts): CliCommand => ({
+  name: signal,
+  define: (command) => {
+    command
+      .summary(summary)
+      .description(description)
+      .argument("<pid...>", "the processes; unique beginnings will do")
+      .option("--reason <text>", "why; it stands in the journal");
+  },
+  act: (context, args, options) =>
+    // Nothing may run on before it is stopped, so a kernel in this process runs none.
+    context.session(false, async ({ client, server }) => {
+      const sent: Sent[] = [];
+      for (const given of args)
+        sent.push(await send(client, { given, signal, reason: textOption(options, "reason") ?? "" }));
+      if (context.json) context.document({ results: sent.map(({ given: _given, ...result }) => result) });
+      else {
+        for (const each of sent) {
+          if ("error" in each)
+            context.screen.message(`${context.screen.paintMessage.red("error")} ${each.given}: ${each.error.message}`);
+          else context.screen.lines(linesOf(signal, each));
+        }
+        if (signal === "cont" && server === null && sent.some((each) => "pid" in each))
+          context.screen.message(
+            `No server is running: it goes on with \`${context.typed("up")}\` or \`${context.typed("wait PID")}\`.`,
+          );
+      }
+      const failed = sent.find((each) => "error" in each);
+      return failed === undefined || !("error" in failed) ? STATUS.ok : ERRORS[failed.error.code].exit;
+    }),
+});
+
+async function send(
+  client: Client,
+  { given, signal, reason }: { readonly given: string; readonly signal: Signal; readonly reason: string },
+): Promise<Sent> {
+  try {
+    const pid = await resolveProcess(client, given);
+    const { pids } = await client.process.signal({ pid, signal, reason });
+    return {
+      given,
+      pid,
+      pids,
+      uncertain: signal === "kill" && pids.length > 0 ? await uncertainCalls(client, pid) : [],
+    };
+  } catch (error) {
+    // The others are signalled all the same; the exit status tells of it.
+    if (OsError.is(error) && error.code !== "unreachable") return { given, error: error.toJSON() };
+    throw error;
+  }
+}
+
+/** Calls that were dispatched and not answered when the process ended: their effects may or may not have happened. */
+async function uncertainCalls(client: Client, pid: ProcessId): Promise<readonly number[]> {
+  const { process } = await client.process.show({ pid });
+  const { events } = await client.journal.read({ pid, from: Math.max(0, process.events - 1), limit: 1 });
+  const header = (events as unknown as readonly Event[])[0]?.header;
+  return header?.kind === "process.exited" ? header.open : [];
+}
+
+function linesOf(signal: Signal, { pid, pids, uncertain }: Extract<Sent, { pid: ProcessId }>): string[] {
+  if (pids.length === 0) return [`${pid} ${ALREADY[signal]}`];
+  const others = pids.length === 1 ? "" : `, with ${pids.length - 1} of its descendants`;
+  const calls = uncertain.map((call) => `#${call}`).join(", ");
+  return [
+    `${pid} ${DONE[signal]}${others}`,
+    ...(uncertain.length === 0
+      ? []
+      : [`  uncertain: ${calls} was under way and may or may not have happened (reeve journal ${pid})`]),
+  ];
+}

@@ -1,0 +1,112 @@
+// Calls, waits and outcomes in words, each short enough for a line.
+import type { EventHeader } from "../../abi/events.ts";
+import type { Json } from "../../abi/json.ts";
+import type { Exit, Spent, Wait } from "../../abi/process.ts";
+import type { InboxItem } from "../../abi/syscalls.ts";
+import { age, count, counted, duration, money, time } from "../terminal/figures.ts";
+import { fieldOf, inShort, oneLine, textField } from "../terminal/text.ts";
+
+/** A call with its arguments in short: `shop.refund {"order":17}`. */
+export function callText(syscall: string, args: Json | undefined): string {
+  switch (syscall) {
+    case "tool.call":
+      return `${oneLine(textField(args, "tool") ?? "a tool")} ${inShort(fieldOf(args, "args"))}`.trimEnd();
+    case "model.generate":
+      return `model.generate ${oneLine(textField(args, "model") ?? "")}`.trimEnd();
+    case "human.ask":
+      return `human.ask ${inShort(fieldOf(args, "question"))}`;
+    case "process.spawn":
+      return `process.spawn ${inShort(fieldOf(args, "agent"))} ${inShort(fieldOf(args, "task"))}`;
+    case "clock.sleep": {
+      const ms = fieldOf(args, "ms");
+      return `clock.sleep ${typeof ms === "number" ? duration(ms) : ""}`.trimEnd();
+    }
+    default:
+      return `${syscall} ${inShort(args) === "{}" ? "" : inShort(args)}`.trimEnd();
+  }
+}
+
+/** What a call answered with, in short. */
+export function outcomeText(syscall: string, value: Json | undefined): string {
+  switch (syscall) {
+    case "tool.call":
+      return oneLine(textField(value, "text") ?? inShort(value));
+    case "model.generate":
+      return generatedText(value);
+    case "human.ask":
+      return inShort(fieldOf(value, "answer"));
+    case "process.spawn":
+      return inShort(fieldOf(value, "pid"));
+    default:
+      return inShort(value);
+  }
+}
+
+/** The parts of a model's answer of one type. */
+function partsOf(value: Json | undefined, type: "text" | "tool-call"): readonly Json[] {
+  const content = fieldOf(value, "content");
+  return Array.isArray(content) ? (content as readonly Json[]).filter((part) => textField(part, "type") === type) : [];
+}
+
+export const spokenText = (value: Json | undefined): string =>
+  partsOf(value, "text")
+    .map((part) => textField(part, "text") ?? "")
+    .join("");
+
+function generatedText(value: Json | undefined): string {
+  const asked = partsOf(value, "tool-call").map((part) => textField(part, "name") ?? "");
+  const said = oneLine(spokenText(value));
+  const asks = asked.length === 0 ? "" : `asks for ${oneLine(asked.join(", "))}`;
+  return [said, asks].filter((text) => text !== "").join(" · ");
+}
+
+/** What an event's error payload says: the code with its message. */
+export function errorText(error: Json | undefined, code: string): string {
+  const message = textField(error, "message");
+  return message === undefined ? code : `${code}: ${oneLine(message)}`;
+}
+
+/** What is waited for. With `nowMs`, times are told as how long it still takes. */
+export function waitText(wait: Wait, nowMs?: number): string {
+  const until = (ms: number): string => (nowMs === undefined ? `until ${time(ms)}` : `for ${age(ms - nowMs)}`);
+  switch (wait.on) {
+    case "human":
+      return `human ${wait.request}`;
+    case "time":
+      return nowMs === undefined ? until(wait.untilMs) : `timer ${age(wait.untilMs - nowMs)}`;
+    case "message":
+      return `message${wait.topic === undefined ? "" : ` ${oneLine(wait.topic)}`}${wait.untilMs === undefined ? "" : ` ${until(wait.untilMs)}`}`;
+    case "process":
+      return `process ${wait.pid}`;
+  }
+}
+
+export const waitsText = (waits: readonly Wait[], nowMs?: number): string =>
+  waits.map((wait) => waitText(wait, nowMs)).join(", ");
+
+export const tokensOf = ({ inputTokens, outputTokens }: Spent): number => inputTokens + outputTokens;
+
+/** `4 calls · 2,310 tokens · $0.0042` */
+export function spentText(spent: Spent): string {
+  const parts = [counted(spent.calls, "call"), `${count(tokensOf(spent))} tokens`];
+  return [...parts, ...(spent.costUsd === 0 ? [] : [money(spent.costUsd)])].join(" · ");
+}
+
+export function exitText(exit: Exit): string {
+  if (exit.how === "completed") return "completed";
+  if (exit.how === "failed") return `failed: ${exit.error.code}: ${oneLine(exit.error.message)}`;
+  return `killed by ${oneLine(exit.by)}${exit.reason === "" ? "" : `: ${oneLine(exit.reason)}`}`;
+}
+
+/** Who is asked for what, on one line. */
+export function requestText({ kind, tool, effect }: Pick<InboxItem, "kind" | "tool" | "effect">): string {
+  const what = kind === "settlement" ? "settlement: did it happen?" : kind;
+  return [what, tool === undefined ? "" : oneLine(tool), effect ?? ""].filter((text) => text !== "").join(" · ");
+}
+
+export function usageText(header: Extract<EventHeader, { kind: "call.completed" }>): string {
+  const { usage } = header;
+  if (usage === undefined) return "";
+  const cost = usage.costUsd === undefined || usage.costUsd === 0 ? "" : ` · ${money(usage.costUsd)}`;
+  return `${count(usage.inputTokens)} in, ${count(usage.outputTokens)} out${cost}`;
+}

@@ -1,0 +1,36 @@
+// Text from outside, freed of characters that show nothing and yet say something to a model or bend what a person sees.
+//
+// Taken out: control characters, bidirectional controls, zero-width and other invisible format characters, tag
+// characters and stray variation selectors. Kept byte for byte: everything else, and those invisible characters that
+// ordinary writing needs where it needs them: line feed, tab, the CR of a CRLF, joiners inside emoji and between
+// letters of scripts that are written with them, one variation selector behind the sign that it varies, and the
+// three flags that are spelled with tags.
+
+// Joiners mean something between two letters of these scripts only; elsewhere they hide.
+const JOINING =
+  "\\p{Script=Arabic}\\p{Script=Syriac}\\p{Script=Mongolian}\\p{Script=Devanagari}\\p{Script=Bengali}\\p{Script=Gurmukhi}\\p{Script=Gujarati}\\p{Script=Oriya}\\p{Script=Tamil}\\p{Script=Telugu}\\p{Script=Kannada}\\p{Script=Malayalam}\\p{Script=Sinhala}\\p{Script=Khmer}\\p{Script=Myanmar}\\p{Script=Tibetan}";
+
+const KEPT = [
+  "\\r(?=\\n)",
+  `(?<=[${JOINING}])[\\u200c\\u200d](?=[${JOINING}])`,
+  // After a virama a joiner shapes the letter even at the end of a word.
+  "(?<=[\\u094d\\u09cd\\u0d4d\\u0dca])\\u200d",
+  "(?<=[\\p{Extended_Pictographic}\\p{Emoji_Modifier}]\\ufe0f?)\\u200d(?=\\p{Extended_Pictographic})",
+  "(?<=[\\p{Emoji}])[\\ufe0e\\ufe0f]",
+  "(?<=\\p{Script=Han})[\\u{e0100}-\\u{e01ef}]",
+  "(?<=\\p{Script=Mongolian})[\\u180b-\\u180d\\u180f]",
+  // England, Scotland, Wales.
+  "(?<=\\u{1f3f4})\\u{e0067}\\u{e0062}(?:\\u{e0065}\\u{e006e}\\u{e0067}|\\u{e0073}\\u{e0063}\\u{e0074}|\\u{e0077}\\u{e006c}\\u{e0073})\\u{e007f}",
+].join("|");
+
+const HIDDEN =
+  "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff9-\\ufffb\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}";
+
+const ANY_HIDDEN = new RegExp(`[${HIDDEN}]`, "u");
+const KEPT_OR_HIDDEN = new RegExp(`(${KEPT})|[${HIDDEN}]`, "gu");
+
+/** The text without what hides in it; the very same string if nothing does. */
+export function cleanText(text: string): string {
+  if (!ANY_HIDDEN.test(text)) return text;
+  return text.replace(KEPT_OR_HIDDEN, (_, kept: string | undefined) => kept ?? "");
+}

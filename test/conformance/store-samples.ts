@@ -1,0 +1,77 @@
+// Things to put into a store, by number, for the tests of stores.
+import type { Address, ProcessId, RequestId, SubjectId } from "../../src/abi/ids.ts";
+import { idBody } from "../../src/abi/ids.ts";
+import type { JournalAppend, ProcessRecord, RequestRecord, StoredEvent } from "../../src/ports/store.ts";
+
+const numbered = (n: number): string => idBody(new Uint8Array(new BigUint64Array([BigInt(n) << 4n]).buffer).reverse());
+/** A process id that sorts otherwise than it was made, so that no driver can take the one for the other. */
+export const pidOf = (n: number): ProcessId => `p_${numbered(n).split("").reverse().join("")}` as ProcessId;
+export const requestOf = (n: number): RequestId => `r_${numbered(n)}` as RequestId;
+export const addressOf = (n: number): Address => numbered(n).padStart(43, "A") as Address;
+export const subject = "subject-1" as SubjectId;
+
+/** Events whose texts differ, every second with an inline payload. */
+export function eventsOf(pid: ProcessId, from: number, count: number): StoredEvent[] {
+  return Array.from({ length: count }, (_, at) => {
+    const seq = from + at;
+    return {
+      pid,
+      seq,
+      header: `{"seq":${seq},"of":"${pid}"}`,
+      hash: `${pid}${seq}`.padEnd(43, "x"),
+      inline: seq % 2 === 0 ? null : `{"a":"${seq}"}`,
+    };
+  });
+}
+
+/** `count` events onto a journal that should hold `expected`. */
+export const appendOf = (pid: ProcessId, expected: number, count = 1): JournalAppend => ({
+  pid,
+  expected,
+  events: eventsOf(pid, expected, count),
+});
+
+/** The nth process, created ready and alone. */
+export function processOf(n: number, fields: Partial<ProcessRecord> = {}): ProcessRecord {
+  const pid = pidOf(n);
+  const spent = { calls: n, inputTokens: 0, outputTokens: 0, costUsd: 0.5 };
+  return {
+    pid,
+    parent: null,
+    root: pid,
+    depth: 0,
+    agent: "refunds",
+    state: "ready",
+    waits: [],
+    exit: null,
+    budget: { calls: 10 },
+    spent,
+    events: 1,
+    createdMs: 1_000,
+    updatedMs: 2_000 + n,
+    subject,
+    wakeMs: null,
+    ...fields,
+  };
+}
+
+/** The nth request, open, of process 1. */
+export function requestRecord(n: number, fields: Partial<RequestRecord> = {}): RequestRecord {
+  return {
+    request: requestOf(n),
+    pid: pidOf(1),
+    agent: "refunds",
+    call: 3,
+    kind: "approval",
+    question: "May I?",
+    tool: "shop.refund",
+    args: { order: n },
+    effect: "destroy",
+    rule: "destroy",
+    reason: "it destroys",
+    digest: "d".repeat(64),
+    openedMs: 1_000 + n,
+    decided: null,
+    ...fields,
+  };
+}
