@@ -3,7 +3,9 @@
 import { parseArgs } from "node:util";
 import { simulate } from "../test/simulation/simulate.ts";
 
-const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, seeds: { type: "string", default: "1" } } });
+const { values } = parseArgs({
+  options: { seed: { type: "string", default: "1" }, seeds: { type: "string", default: "1" } },
+});
 const first = Number(values.seed);
 let faulty = 0;
 for (let seed = first; seed < first + Number(values.seeds); seed += 1) {

@@ -80,7 +80,11 @@ export async function boot(options: BootOptions): Promise<Booted> {
       ...parts,
     },
     {
-      limits: { processesInMemory: config.limits.processesInMemory, parkAfterMs: config.limits.parkAfterMs, budget: budgetOf(project) },
+      limits: {
+        processesInMemory: config.limits.processesInMemory,
+        parkAfterMs: config.limits.parkAfterMs,
+        budget: budgetOf(project),
+      },
       version: options.version,
       node: process.version,
       folder,
@@ -103,7 +107,10 @@ async function openStore(folder: string, environment: BootOptions["environment"]
   return crashAt === undefined ? store : crashingStore(store, crashPointOf(crashAt));
 }
 
-function moduleHost({ project, onNotice }: BootOptions, { folder, agentsFolder }: { folder: string; agentsFolder: string }): ModuleHost {
+function moduleHost(
+  { project, onNotice }: BootOptions,
+  { folder, agentsFolder }: { folder: string; agentsFolder: string },
+): ModuleHost {
   return createModuleHost({
     projectFolder: project.folder,
     maxProcesses: project.config.limits.moduleProcesses,
@@ -113,7 +120,8 @@ function moduleHost({ project, onNotice }: BootOptions, { folder, agentsFolder }
   });
 }
 
-const agentFiles = (folder: string, modules: ModuleHost): AgentSource => createAgentFiles({ folder, describeModule: (file) => modules.describe(file) });
+const agentFiles = (folder: string, modules: ModuleHost): AgentSource =>
+  createAgentFiles({ folder, describeModule: (file) => modules.describe(file) });
 
 function programHost(modules: ModuleHost): ProgramHost {
   const native = createNativeHost({
@@ -143,18 +151,33 @@ function modelsOf({ project, environment }: BootOptions): Models {
   return createModels({ providers, defaultModel: config.defaultModel });
 }
 
-function providerOf(name: string, provider: ProviderConfig, { project, environment }: Pick<BootOptions, "project" | "environment">): ModelProvider {
+function providerOf(
+  name: string,
+  provider: ProviderConfig,
+  { project, environment }: Pick<BootOptions, "project" | "environment">,
+): ModelProvider {
   if (provider.type !== "rehearsal") return createAiSdkProvider(name, provider, environment);
   const file = resolve(project.folder, provider.script);
-  return createRehearsalProvider(name, { scriptText: readFileSync(file, "utf8"), file, concurrency: provider.concurrency });
+  return createRehearsalProvider(name, {
+    scriptText: readFileSync(file, "utf8"),
+    file,
+    concurrency: provider.concurrency,
+  });
 }
 
 function toolsOf({ project, version, environment }: BootOptions): Tools {
-  const entries = Object.entries(project.config.tools).map(([name, config]) => [name, { source: sourceOf(name, config, { project, version, environment }), overrides: config.tools }] as const);
+  const entries = Object.entries(project.config.tools).map(
+    ([name, config]) =>
+      [name, { source: sourceOf(name, config, { project, version, environment }), overrides: config.tools }] as const,
+  );
   return createTools({ sources: new Map(entries), clock: systemClock });
 }
 
-function sourceOf(name: string, config: SourceConfig, { project, version, environment }: Pick<BootOptions, "project" | "version" | "environment">): ToolSource {
+function sourceOf(
+  name: string,
+  config: SourceConfig,
+  { project, version, environment }: Pick<BootOptions, "project" | "version" | "environment">,
+): ToolSource {
   if (config.type === "module") return createModuleSource(name, resolve(project.folder, config.file));
   return createMcpSource(name, config, { environment, version, folder: project.folder });
 }
@@ -177,9 +200,31 @@ async function checksOf({ agents, tools }: { agents: AgentSource; tools: Tools }
   const [found, offered] = await Promise.all([agents.list(), tools.list()]);
   const names = found.agents.map(({ manifest }) => manifest.name);
   return [
-    { name: "agents", state: found.invalid.length > 0 ? "failed" : "ok", detail: found.invalid.length > 0 ? found.invalid.map(({ message }) => message).join("; ") : names.length === 0 ? "none" : names.join(", ") },
-    { name: "tools", state: "ok", detail: `${offered.tools.length} from ${new Set(offered.tools.map(({ name }) => name.split(".")[0])).size} sources` },
-    ...offered.unavailable.map(({ source, message }): Check => ({ name: `tools.${source}`, state: "failed", detail: message })),
-    { name: "sandbox", state: "off", detail: "Tools and module agents run with the rights of this user; module agents under Node's permission model. Isolation is not built yet." },
+    {
+      name: "agents",
+      state: found.invalid.length > 0 ? "failed" : "ok",
+      detail:
+        found.invalid.length > 0
+          ? found.invalid.map(({ message }) => message).join("; ")
+          : names.length === 0
+            ? "none"
+            : names.join(", "),
+    },
+    {
+      name: "tools",
+      state: "ok",
+      detail: `${offered.tools.length} from ${new Set(offered.tools.map(({ name }) => name.split(".")[0])).size} sources`,
+    },
+    ...offered.unavailable.map(({ source, message }): Check => ({
+      name: `tools.${source}`,
+      state: "failed",
+      detail: message,
+    })),
+    {
+      name: "sandbox",
+      state: "off",
+      detail:
+        "Tools and module agents run with the rights of this user; module agents under Node's permission model. Isolation is not built yet.",
+    },
   ];
 }

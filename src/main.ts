@@ -13,13 +13,19 @@ import { systemClock } from "./drivers/system/clock.ts";
 import { createHttpApi } from "./gateway/http.ts";
 import { listen } from "./gateway/listen.ts";
 
-const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 const environment = process.env;
 const onNotice = (message: string): void => void process.stderr.write(`${message}\n`);
 
-const projectOf = (config: string | undefined): Promise<Project> => readConfig(cwd(), config ?? environment["REEVE_CONFIG"]);
+const projectOf = (config: string | undefined): Promise<Project> =>
+  readConfig(cwd(), config ?? environment["REEVE_CONFIG"]);
 
-async function up(project: Project, run: boolean): Promise<{ booted: Booted; fetch: (request: Request) => Promise<Response>; token: string }> {
+async function up(
+  project: Project,
+  run: boolean,
+): Promise<{ booted: Booted; fetch: (request: Request) => Promise<Response>; token: string }> {
   const booted = await boot({ project, version, environment, run, onNotice });
   const token = tokenOf(booted.folder);
   const { fetch } = createHttpApi({ system: booted.kernel, token, version, clock: systemClock });
@@ -76,5 +82,6 @@ const host: CliHost = {
 };
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await runCli(process.argv.slice(2), host);
+  // Ended outright: after a second Ctrl-C there may be work under way that would keep the program alive.
+  process.exit(await runCli(process.argv.slice(2), host));
 }

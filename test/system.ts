@@ -42,25 +42,45 @@ export function fakeTools(tools: { readonly [name: string]: TestTool }): Tools &
   const performed: Invocation[] = [];
   const definition = (name: string): Invocation["tool"] => {
     const tool = tools[name];
-    if (tool === undefined) throw new OsError("not_found", `There is no tool ${name}.`, { data: { what: "tool", id: name } });
-    return { name, description: name, inputSchema: { type: "object" }, manifest: toolManifestSchema.parse(tool.manifest ?? {}), hash: `hash of ${name}` };
+    if (tool === undefined)
+      throw new OsError("not_found", `There is no tool ${name}.`, { data: { what: "tool", id: name } });
+    return {
+      name,
+      description: name,
+      inputSchema: { type: "object" },
+      manifest: toolManifestSchema.parse(tool.manifest ?? {}),
+      hash: `hash of ${name}`,
+    };
   };
   return {
     performed,
-    resolve: async (patterns) => patterns.flatMap((pattern) => (pattern.endsWith(".*") ? Object.keys(tools).filter((name) => name.startsWith(pattern.slice(0, -1))) : [pattern])).map(definition),
+    resolve: async (patterns) =>
+      patterns
+        .flatMap((pattern) =>
+          pattern.endsWith(".*")
+            ? Object.keys(tools).filter((name) => name.startsWith(pattern.slice(0, -1)))
+            : [pattern],
+        )
+        .map(definition),
     resource: ({ name, manifest }) => ({ name: `tool:${name}`, concurrency: manifest.concurrency }),
     call: async (invocation) => {
       performed.push(invocation);
       return (await tools[invocation.tool.name]?.run?.(invocation.args, invocation.key)) ?? done("ok");
     },
-    reconcile: async (invocation) => (await tools[invocation.tool.name]?.reconcile?.(invocation)) ?? { status: "unknown", reason: "it has no reconcile" },
+    reconcile: async (invocation) =>
+      (await tools[invocation.tool.name]?.reconcile?.(invocation)) ?? {
+        status: "unknown",
+        reason: "it has no reconcile",
+      },
     list: async () => ({ tools: Object.keys(tools).map(definition), unavailable: [] }),
     close: async () => {},
   };
 }
 
 /** A model that answers from a function of the request, and counts how often it was asked. */
-export function fakeModel(answer: (request: ModelRequest) => Partial<ModelAnswer> | Promise<Partial<ModelAnswer>>): Models & { readonly asked: ModelRequest[] } {
+export function fakeModel(
+  answer: (request: ModelRequest) => Partial<ModelAnswer> | Promise<Partial<ModelAnswer>>,
+): Models & { readonly asked: ModelRequest[] } {
   const asked: ModelRequest[] = [];
   return {
     asked,
@@ -68,7 +88,12 @@ export function fakeModel(answer: (request: ModelRequest) => Partial<ModelAnswer
     resource: () => ({ name: "model:fake", concurrency: 64 }),
     generate: async (request) => {
       asked.push({ ...request, messages: [...request.messages] });
-      return { content: [], finishReason: "stop", usage: { inputTokens: 10, outputTokens: 5 }, ...(await answer(request)) };
+      return {
+        content: [],
+        finishReason: "stop",
+        usage: { inputTokens: 10, outputTokens: 5 },
+        ...(await answer(request)),
+      };
     },
     checks: () => [],
   };
@@ -85,7 +110,8 @@ function fakeAgents(agents: { readonly [name: string]: TestAgent }): AgentSource
   return {
     find: async (name) => {
       const agent = agents[name];
-      if (agent === undefined) throw new OsError("not_found", `There is no agent ${name}.`, { data: { what: "agent", id: name } });
+      if (agent === undefined)
+        throw new OsError("not_found", `There is no agent ${name}.`, { data: { what: "agent", id: name } });
       return of(name, agent);
     },
     list: async () => ({ agents: Object.entries(agents).map(([name, agent]) => of(name, agent)), invalid: [] }),
@@ -108,7 +134,12 @@ export type TestSystem = Kernel & { readonly troubles: string[]; readonly store:
 export async function bootTest({ store, agents, tools, models, limits, parts }: TestOptions): Promise<TestSystem> {
   const troubles: string[] = [];
   const programs = createNativeHost({
-    native: new Map(Object.entries(agents).map(([name, { run }]) => [name, (start) => run?.(makeSys(start.issue), start.task) ?? Promise.reject(new Error(`${name} has no program`))])),
+    native: new Map(
+      Object.entries(agents).map(([name, { run }]) => [
+        name,
+        (start) => run?.(makeSys(start.issue), start.task) ?? Promise.reject(new Error(`${name} has no program`)),
+      ]),
+    ),
     markdown: async (start) => {
       const { manifest, program } = start.agent;
       const instructions = program.kind === "markdown" ? program.instructions : "";

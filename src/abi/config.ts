@@ -14,8 +14,24 @@ const priceSchema = z.strictObject({
 });
 
 const providerSchema = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.enum(["openai", "anthropic", "google"]), baseUrl: z.url().optional(), keyFrom: envName.optional(), headers: z.record(z.string(), z.string()).default({}), concurrency: z.int().positive().default(8), timeoutMs: z.int().positive().default(300_000), prices: z.record(z.string(), priceSchema).default({}) }),
-  z.strictObject({ type: z.literal("openai-compatible"), baseUrl: z.url(), keyFrom: envName.optional(), headers: z.record(z.string(), z.string()).default({}), concurrency: z.int().positive().default(8), timeoutMs: z.int().positive().default(300_000), prices: z.record(z.string(), priceSchema).default({}) }),
+  z.strictObject({
+    type: z.enum(["openai", "anthropic", "google"]),
+    baseUrl: z.url().optional(),
+    keyFrom: envName.optional(),
+    headers: z.record(z.string(), z.string()).default({}),
+    concurrency: z.int().positive().default(8),
+    timeoutMs: z.int().positive().default(300_000),
+    prices: z.record(z.string(), priceSchema).default({}),
+  }),
+  z.strictObject({
+    type: z.literal("openai-compatible"),
+    baseUrl: z.url(),
+    keyFrom: envName.optional(),
+    headers: z.record(z.string(), z.string()).default({}),
+    concurrency: z.int().positive().default(8),
+    timeoutMs: z.int().positive().default(300_000),
+    prices: z.record(z.string(), priceSchema).default({}),
+  }),
   /** Plays a script instead of a model, and says so: for a first run without an account, and for tests. */
   z.strictObject({ type: z.literal("rehearsal"), script: z.string(), concurrency: z.int().positive().default(8) }),
 ]);
@@ -23,17 +39,35 @@ export type ProviderConfig = z.infer<typeof providerSchema>;
 
 const toolOverrides = { tools: z.record(z.string(), manifestPartSchema).default({}) };
 /** Believe what an MCP server says of its own tools (readOnlyHint, destructiveHint, idempotentHint). */
-const mcpCommon = { trustAnnotations: z.boolean().default(false), startTimeoutMs: z.int().positive().default(15_000), ...toolOverrides };
+const mcpCommon = {
+  trustAnnotations: z.boolean().default(false),
+  startTimeoutMs: z.int().positive().default(15_000),
+  ...toolOverrides,
+};
 
 const sourceSchema = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("mcp-stdio"), command: z.string().min(1), args: z.array(z.string()).default([]), cwd: z.string().optional(), env: z.record(z.string(), z.string()).default({}), ...mcpCommon }),
-  z.strictObject({ type: z.literal("mcp-http"), url: z.url(), headers: z.record(z.string(), z.string()).default({}), ...mcpCommon }),
+  z.strictObject({
+    type: z.literal("mcp-stdio"),
+    command: z.string().min(1),
+    args: z.array(z.string()).default([]),
+    cwd: z.string().optional(),
+    env: z.record(z.string(), z.string()).default({}),
+    ...mcpCommon,
+  }),
+  z.strictObject({
+    type: z.literal("mcp-http"),
+    url: z.url(),
+    headers: z.record(z.string(), z.string()).default({}),
+    ...mcpCommon,
+  }),
   /** A module that exports tools made with `tool({ … })`. */
   z.strictObject({ type: z.literal("module"), file: z.string().min(1), ...toolOverrides }),
 ]);
 export type SourceConfig = z.infer<typeof sourceSchema>;
 
-const sourceName = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}$/, "is not a name (letters, digits, _ -; at most 32)");
+const sourceName = z
+  .string()
+  .regex(/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}$/, "is not a name (letters, digits, _ -; at most 32)");
 
 export const configSchema = z.strictObject({
   /** Folder of the journal and everything derived from it, relative to the configuration. */

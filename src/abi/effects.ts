@@ -13,5 +13,4 @@ export type Effect = (typeof EFFECTS)[number];
 export const effectSchema: z.ZodType<Effect, Effect> = z.enum(EFFECTS);
 
 /** Whether repeating a call of this effect could do harm, so that its intent must be on disk before it is dispatched. */
-export const needsIntent = (effect: Effect): boolean =>
-  effect === "write" || effect === "send" || effect === "destroy";
+export const needsIntent = (effect: Effect): boolean => effect === "write" || effect === "send" || effect === "destroy";

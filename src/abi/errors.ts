@@ -14,27 +14,107 @@ type Row = {
 };
 
 export const ERRORS = {
-  invalid_argument: { retryable: false, status: 400, exit: 2, doc: "An argument does not have the form the call asks for. data: issues, each with its path." },
-  config_invalid: { retryable: false, status: 400, exit: 2, doc: "The configuration does not hold. data: file, issues." },
+  invalid_argument: {
+    retryable: false,
+    status: 400,
+    exit: 2,
+    doc: "An argument does not have the form the call asks for. data: issues, each with its path.",
+  },
+  config_invalid: {
+    retryable: false,
+    status: 400,
+    exit: 2,
+    doc: "The configuration does not hold. data: file, issues.",
+  },
   agent_invalid: { retryable: false, status: 400, exit: 2, doc: "An agent file cannot be used. data: file, issues." },
   unauthenticated: { retryable: false, status: 401, exit: 3, doc: "The token is missing or wrong." },
   denied: { retryable: false, status: 403, exit: 3, doc: "A rule or a human said no. data: rule, reason." },
   not_found: { retryable: false, status: 404, exit: 4, doc: "There is no such thing. data: what, id." },
-  conflict: { retryable: false, status: 409, exit: 1, doc: "Somebody was first, or the thing is not in a state that allows this. data: what, id." },
-  process_gone: { retryable: false, status: 410, exit: 4, doc: "The process, or an ancestor of it, has exited. data: pid." },
-  limit_exceeded: { retryable: false, status: 429, exit: 1, doc: "A declared limit would be passed. data: limit, max." },
-  budget_exhausted: { retryable: false, status: 402, exit: 1, doc: "The process has spent its budget. data: budget, max, spent." },
-  tool_failed: { retryable: false, status: 502, exit: 1, doc: "The tool did its work and answered with an error. data: tool, content." },
-  tool_unavailable: { retryable: true, status: 503, exit: 1, doc: "The tool or its server could not be reached; nothing was performed. data: tool." },
-  tool_changed: { retryable: false, status: 409, exit: 1, doc: "The tool's definition is not the one this process started with. data: tool, pinned, found." },
-  model_failed: { retryable: false, status: 502, exit: 1, doc: "The model's provider refused or failed; whether a retry helps is said in the error itself. data: model, status, retryAfterMs." },
+  conflict: {
+    retryable: false,
+    status: 409,
+    exit: 1,
+    doc: "Somebody was first, or the thing is not in a state that allows this. data: what, id.",
+  },
+  process_gone: {
+    retryable: false,
+    status: 410,
+    exit: 4,
+    doc: "The process, or an ancestor of it, has exited. data: pid.",
+  },
+  limit_exceeded: {
+    retryable: false,
+    status: 429,
+    exit: 1,
+    doc: "A declared limit would be passed. data: limit, max.",
+  },
+  budget_exhausted: {
+    retryable: false,
+    status: 402,
+    exit: 1,
+    doc: "The process has spent its budget. data: budget, max, spent.",
+  },
+  tool_failed: {
+    retryable: false,
+    status: 502,
+    exit: 1,
+    doc: "The tool did its work and answered with an error. data: tool, content.",
+  },
+  tool_unavailable: {
+    retryable: true,
+    status: 503,
+    exit: 1,
+    doc: "The tool or its server could not be reached; nothing was performed. data: tool.",
+  },
+  tool_changed: {
+    retryable: false,
+    status: 409,
+    exit: 1,
+    doc: "The tool's definition is not the one this process started with. data: tool, pinned, found.",
+  },
+  model_failed: {
+    retryable: false,
+    status: 502,
+    exit: 1,
+    doc: "The model's provider refused or failed; whether a retry helps is said in the error itself. data: model, status, retryAfterMs.",
+  },
   timeout: { retryable: true, status: 504, exit: 1, doc: "It took longer than allowed. data: afterMs." },
-  cancelled: { retryable: false, status: 499, exit: 130, doc: "The call was given up because its process ended or its caller left." },
-  outcome_unknown: { retryable: false, status: 409, exit: 6, doc: "An effect was dispatched and its outcome never came back; a human settles it. data: request." },
-  replay_divergence: { retryable: false, status: 409, exit: 5, doc: "The program did not issue the call that its journal holds. data: call, field, recorded, issued." },
-  program_failed: { retryable: false, status: 500, exit: 1, doc: "The agent's program threw, or its process died. data: agent." },
-  store_busy: { retryable: true, status: 503, exit: 1, doc: "Another process owns the data folder. data: folder, owner." },
-  store_failed: { retryable: true, status: 503, exit: 1, doc: "The store could not write or read. data: reason (full, read_only, corrupt, io, version), folder." },
+  cancelled: {
+    retryable: false,
+    status: 499,
+    exit: 130,
+    doc: "The call was given up because its process ended or its caller left.",
+  },
+  outcome_unknown: {
+    retryable: false,
+    status: 409,
+    exit: 6,
+    doc: "An effect was dispatched and its outcome never came back; a human settles it. data: request.",
+  },
+  replay_divergence: {
+    retryable: false,
+    status: 409,
+    exit: 5,
+    doc: "The program did not issue the call that its journal holds. data: call, field, recorded, issued.",
+  },
+  program_failed: {
+    retryable: false,
+    status: 500,
+    exit: 1,
+    doc: "The agent's program threw, or its process died. data: agent.",
+  },
+  store_busy: {
+    retryable: true,
+    status: 503,
+    exit: 1,
+    doc: "Another process owns the data folder. data: folder, owner.",
+  },
+  store_failed: {
+    retryable: true,
+    status: 503,
+    exit: 1,
+    doc: "The store could not write or read. data: reason (full, read_only, corrupt, io, version), folder.",
+  },
   address_in_use: { retryable: false, status: 503, exit: 1, doc: "The port is taken. data: port." },
   unreachable: { retryable: true, status: 503, exit: 1, doc: "The server does not answer. data: url." },
   unsupported: { retryable: false, status: 501, exit: 1, doc: "This system cannot do that here." },
@@ -90,7 +170,8 @@ export class OsError extends Error {
 
 /** Any thrown value as a record; what is not an OsError becomes one with the code given. */
 export function errorRecord(error: unknown, code: ErrorCode = "internal", data: JsonObject = {}): ErrorRecord {
-  if (OsError.is(error)) return { code: error.code, message: error.message, retryable: error.retryable, data: error.data };
+  if (OsError.is(error))
+    return { code: error.code, message: error.message, retryable: error.retryable, data: error.data };
   const message = error instanceof Error ? error.message : String(error);
   return { code, message, retryable: ERRORS[code].retryable, data };
 }

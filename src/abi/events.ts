@@ -19,7 +19,6 @@ import type { ProcessCall } from "./syscalls.ts";
 /** Who did it: a process by its id, or a person or client by the name the gateway knows it under. */
 export type Actor = string;
 
-
 /**
  * Payloads by kind of event:
  * - process.created: spec, task        - call.waiting, call.intended: args (once for each call)
@@ -28,20 +27,63 @@ export type Actor = string;
  * - message.delivered: body            - process.exited: exit
  */
 export type EventHeader =
-  | { readonly kind: "process.created"; readonly agent: string; readonly agentHash: string; readonly parent: ProcessId | null; readonly root: ProcessId; readonly depth: number; readonly budget: Budget; readonly by: Actor }
+  | {
+      readonly kind: "process.created";
+      readonly agent: string;
+      readonly agentHash: string;
+      readonly parent: ProcessId | null;
+      readonly root: ProcessId;
+      readonly depth: number;
+      readonly budget: Budget;
+      readonly by: Actor;
+    }
   /** The call waits, and the process with it unless it has other work. */
   | { readonly kind: "call.waiting"; readonly call: number; readonly syscall: ProcessCall; readonly wait: Wait }
   /** Durable before the effect is dispatched; `approval` is spent by it. */
-  | { readonly kind: "call.intended"; readonly call: number; readonly syscall: ProcessCall; readonly effect: Effect; readonly key: string; readonly approval?: RequestId }
+  | {
+      readonly kind: "call.intended";
+      readonly call: number;
+      readonly syscall: ProcessCall;
+      readonly effect: Effect;
+      readonly key: string;
+      readonly approval?: RequestId;
+    }
   /** The call has its outcome. `settled` says by what, when the first dispatch never answered. */
-  | { readonly kind: "call.completed"; readonly call: number; readonly syscall: ProcessCall; readonly effect: Effect; readonly error?: ErrorCode; readonly usage?: Usage; readonly settled?: "reconcile" | "repeat" | "human" }
-  | { readonly kind: "request.opened"; readonly request: RequestId; readonly call: number; readonly requestKind: RequestKind; readonly digest: string; readonly rule: string }
-  | { readonly kind: "request.decided"; readonly request: RequestId; readonly call: number; readonly verdict: Verdict; readonly by: Actor }
+  | {
+      readonly kind: "call.completed";
+      readonly call: number;
+      readonly syscall: ProcessCall;
+      readonly effect: Effect;
+      readonly error?: ErrorCode;
+      readonly usage?: Usage;
+      readonly settled?: "reconcile" | "repeat" | "human";
+    }
+  | {
+      readonly kind: "request.opened";
+      readonly request: RequestId;
+      readonly call: number;
+      readonly requestKind: RequestKind;
+      readonly digest: string;
+      readonly rule: string;
+    }
+  | {
+      readonly kind: "request.decided";
+      readonly request: RequestId;
+      readonly call: number;
+      readonly verdict: Verdict;
+      readonly by: Actor;
+    }
   | { readonly kind: "message.delivered"; readonly message: MessageId; readonly from: Actor; readonly topic: string }
   | { readonly kind: "process.stopped"; readonly by: Actor }
   | { readonly kind: "process.continued"; readonly by: Actor }
   /** `open` lists the calls that were dispatched and not answered: their effects are uncertain. */
-  | { readonly kind: "process.exited"; readonly how: "completed" | "failed" | "killed"; readonly error?: ErrorCode; readonly by: Actor; readonly open: readonly number[] };
+  | {
+      readonly kind: "process.exited";
+      readonly how: "completed" | "failed" | "killed";
+      readonly error?: ErrorCode;
+      readonly by: Actor;
+      readonly open: readonly number[];
+    };
 
 export type EventKind = EventHeader["kind"];
 

@@ -24,10 +24,7 @@ export const processIdSchema: z.ZodType<ProcessId, ProcessId> = branded(idPatter
 export const requestIdSchema: z.ZodType<RequestId, RequestId> = branded(idPattern("r"), "a request id");
 export const messageIdSchema: z.ZodType<MessageId, MessageId> = branded(idPattern("m"), "a message id");
 export const addressSchema: z.ZodType<Address, Address> = branded(/^[\w-]{43}$/, "a payload address");
-export const subjectIdSchema: z.ZodType<SubjectId, SubjectId> = branded(
-  /^[a-zA-Z0-9][\w.:@-]{0,127}$/,
-  "a subject id",
-);
+export const subjectIdSchema: z.ZodType<SubjectId, SubjectId> = branded(/^[a-zA-Z0-9][\w.:@-]{0,127}$/, "a subject id");
 
 const CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -36,8 +33,7 @@ export function idBody(bytes: Uint8Array): string {
   let bits = 0n;
   for (let at = 0; at < 8; at += 1) bits = (bits << 8n) | BigInt(bytes[at] ?? 0);
   let text = "";
-  for (let at = 0; at < 12; at += 1)
-    text += CROCKFORD[Number((bits >> BigInt(59 - at * 5)) & 31n)] ?? "";
+  for (let at = 0; at < 12; at += 1) text += CROCKFORD[Number((bits >> BigInt(59 - at * 5)) & 31n)] ?? "";
   return text;
 }
 

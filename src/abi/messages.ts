@@ -28,7 +28,11 @@ export const toolResultPartSchema = z.strictObject({
   isError: z.boolean(),
 });
 
-export const assistantPartSchema = z.discriminatedUnion("type", [textPartSchema, reasoningPartSchema, toolCallPartSchema]);
+export const assistantPartSchema = z.discriminatedUnion("type", [
+  textPartSchema,
+  reasoningPartSchema,
+  toolCallPartSchema,
+]);
 export const messageSchema = z.discriminatedUnion("role", [
   z.strictObject({ role: z.literal("system"), content: z.string() }),
   z.strictObject({ role: z.literal("user"), content: z.string() }),

@@ -27,7 +27,12 @@ export const errorRecordSchema: z.ZodType<ErrorRecord, ErrorRecord> = z.strictOb
 export const waitSchema = z.discriminatedUnion("on", [
   z.strictObject({ on: z.literal("human"), call: z.int(), request: requestIdSchema }),
   z.strictObject({ on: z.literal("time"), call: z.int(), untilMs: z.number() }),
-  z.strictObject({ on: z.literal("message"), call: z.int(), topic: z.string().optional(), untilMs: z.number().optional() }),
+  z.strictObject({
+    on: z.literal("message"),
+    call: z.int(),
+    topic: z.string().optional(),
+    untilMs: z.number().optional(),
+  }),
   z.strictObject({ on: z.literal("process"), call: z.int(), pid: processIdSchema }),
 ]);
 export type Wait = z.infer<typeof waitSchema>;

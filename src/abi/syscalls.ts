@@ -107,9 +107,7 @@ export const verifyReportSchema = z.strictObject({
   events: z.int(),
   calls: z.int(),
   /** The first difference, if there is one. */
-  difference: z
-    .strictObject({ call: z.int(), field: z.string(), recorded: jsonSchema, issued: jsonSchema })
-    .nullable(),
+  difference: z.strictObject({ call: z.int(), field: z.string(), recorded: jsonSchema, issued: jsonSchema }).nullable(),
   /** Whether the hash chain holds, or the first event whose hash does not fit. */
   chain: z.strictObject({ intact: z.boolean(), brokenAt: z.int().nullable() }),
   elapsedMs: z.number(),
@@ -141,7 +139,16 @@ export const SYSCALLS = {
     output: toolContentSchema,
     effect: "tool",
     right: "tools",
-    errors: ["denied", "not_found", "tool_failed", "tool_unavailable", "tool_changed", "timeout", "outcome_unknown", "budget_exhausted"],
+    errors: [
+      "denied",
+      "not_found",
+      "tool_failed",
+      "tool_unavailable",
+      "tool_changed",
+      "timeout",
+      "outcome_unknown",
+      "budget_exhausted",
+    ],
   },
   "process.spawn": {
     doc: "Start a process: one run of an agent on one task. With a key, the same key again answers with the same process.",
@@ -172,7 +179,11 @@ export const SYSCALLS = {
   "process.signal": {
     doc: "Stop a process, let it go on, or kill it with all its descendants.",
     callers: ["process", "operator"],
-    input: z.strictObject({ ...pid, signal: z.enum(["stop", "cont", "kill"]), reason: z.string().max(1000).default("") }),
+    input: z.strictObject({
+      ...pid,
+      signal: z.enum(["stop", "cont", "kill"]),
+      reason: z.string().max(1000).default(""),
+    }),
     /** The processes that changed. */
     output: z.strictObject({ pids: z.array(processIdSchema) }),
     effect: "none",
@@ -229,9 +240,14 @@ export const SYSCALLS = {
   "message.receive": {
     doc: "Take the oldest message of a topic (of any topic if none is named), waiting for it. Answers null after the timeout.",
     callers: ["process"],
-    input: z.strictObject({ topic: z.string().min(1).max(100).optional(), timeoutMs: z.int().nonnegative().max(SLEEP_MS_MAX).optional() }),
+    input: z.strictObject({
+      topic: z.string().min(1).max(100).optional(),
+      timeoutMs: z.int().nonnegative().max(SLEEP_MS_MAX).optional(),
+    }),
     output: z.strictObject({
-      message: z.strictObject({ id: messageIdSchema, from: z.string(), topic: z.string(), body: jsonSchema }).nullable(),
+      message: z
+        .strictObject({ id: messageIdSchema, from: z.string(), topic: z.string(), body: jsonSchema })
+        .nullable(),
     }),
     effect: "none",
     right: "own",
@@ -249,7 +265,10 @@ export const SYSCALLS = {
   "human.list": {
     doc: "The inbox: what humans are asked and have not decided, oldest first.",
     callers: ["operator"],
-    input: z.strictObject({ pid: processIdSchema.optional(), limit: z.coerce.number().int().positive().max(PAGE_ROWS_MAX).default(100) }),
+    input: z.strictObject({
+      pid: processIdSchema.optional(),
+      limit: z.coerce.number().int().positive().max(PAGE_ROWS_MAX).default(100),
+    }),
     output: z.strictObject({ requests: z.array(inboxItemSchema) }),
     effect: "read",
     right: "own",
@@ -346,7 +365,15 @@ export const SYSCALLS = {
     callers: ["operator"],
     input: z.strictObject({}),
     output: z.strictObject({
-      tools: z.array(z.strictObject({ name: z.string(), description: z.string(), hash: z.string(), manifest: toolManifestSchema, inputSchema: jsonObjectSchema })),
+      tools: z.array(
+        z.strictObject({
+          name: z.string(),
+          description: z.string(),
+          hash: z.string(),
+          manifest: toolManifestSchema,
+          inputSchema: jsonObjectSchema,
+        }),
+      ),
       unavailable: z.array(z.strictObject({ source: z.string(), message: z.string() })),
     }),
     effect: "read",

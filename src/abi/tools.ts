@@ -14,7 +14,10 @@ const manifestFields = {
   idempotency: z.enum(IDEMPOTENCY),
   /** Name of a tool of the same source that takes { key, tool, args } and answers { status: done | not_done | unknown, result? }. */
   reconcile: z.string(),
-  timeoutMs: z.int().positive().max(24 * 3600_000),
+  timeoutMs: z
+    .int()
+    .positive()
+    .max(24 * 3600_000),
   /** Calls of this tool that may run at once. */
   concurrency: z.int().positive().max(10_000),
   /** One line for the human who is asked; `{name}` is replaced by that argument. */

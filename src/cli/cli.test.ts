@@ -52,6 +52,23 @@ describe("the command line itself", () => {
     expect((await ended).status).toBe(130);
   });
 
+  test("a reader that has seen enough, as head has, ends it without an error", async () => {
+    const broken = (): boolean => host.stdout.emit("error", Object.assign(new Error("write EPIPE"), { code: "EPIPE" }));
+    host.system.scripts.set("slow", async () => undefined);
+    const following = host.reeve("run", "slow");
+    await expect.poll(() => host.system.following).toBe(1);
+    broken();
+    broken();
+    await following;
+    expect(host.booted).toEqual(["embed run", "closed"]);
+
+    host.system.operate = () => new Promise(() => undefined);
+    const looking = host.reeve("ps");
+    await expect.poll(() => host.booted).toContain("embed read");
+    broken();
+    expect((await looking).status).toBe(0);
+  });
+
   test("colours and progress are for terminals alone, and NO_COLOR and --no-color are honoured", async () => {
     const process = (): void => void host.system.create("refunds");
     process();

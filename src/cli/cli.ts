@@ -51,18 +51,20 @@ const FOREVER_MS = 2 ** 30;
  */
 export async function runCli(argv: readonly string[], host: CliHost): Promise<number> {
   const quit = Promise.withResolvers<number>();
-  const interrupts = new Interrupts(() => quit.resolve(STATUS.interrupted));
+  const interrupts = new Interrupts((status) => quit.resolve(status));
   const unlisten = host.onInterrupt(() => interrupts.fire());
   const alive = setInterval(() => undefined, FOREVER_MS);
-  // Whoever reads the output has seen enough, as `head` has: that is no error.
   const onError = (error: NodeJS.ErrnoException): void => {
-    if (error.code === "EPIPE") quit.resolve(STATUS.ok);
+    // Whoever reads the output has seen enough, as `head` has: that is no error, and a process that is followed is left.
+    if (error.code === "EPIPE") interrupts.leave(STATUS.ok);
+    // What is written after that goes nowhere.
+    else if (error.code !== "ERR_STREAM_DESTROYED") quit.resolve(STATUS.error);
   };
   host.stdout.on("error", onError);
+  const done = perform(argv, host, interrupts).finally(() => host.stdout.off("error", onError));
   try {
-    return await Promise.race([perform(argv, host, interrupts), quit.promise]);
+    return await Promise.race([done, quit.promise]);
   } finally {
-    host.stdout.off("error", onError);
     clearInterval(alive);
     unlisten();
   }

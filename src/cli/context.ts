@@ -1,5 +1,6 @@
 // What every command is given: the host, the global options, the screen, and a way to the system.
 import type { Json } from "../abi/json.ts";
+import { STATUS } from "./exit-status.ts";
 import type { CliHost } from "./host.ts";
 import { openSession, type Session } from "./session.ts";
 import { Screen } from "./terminal/screen.ts";
@@ -8,17 +9,25 @@ export type GlobalOptions = { readonly config?: string; readonly json?: boolean;
 
 /** Who is told of Ctrl-C. With nobody listening it ends the command at once, and so does the second one in any case. */
 export class Interrupts {
-  readonly #quit: () => void;
+  readonly #quit: (status: number) => void;
   readonly #listeners = new Set<() => void>();
-  #count = 0;
+  #told = false;
 
-  constructor(quit: () => void) {
+  /** `quit` ends the command without waiting for it. */
+  constructor(quit: (status: number) => void) {
     this.#quit = quit;
   }
 
   fire(): void {
-    this.#count += 1;
-    if (this.#count > 1 || this.#listeners.size === 0) return this.#quit();
+    if (this.#told) this.#quit(STATUS.interrupted);
+    else this.leave(STATUS.interrupted);
+  }
+
+  /** Has the command come to its end, or ends it with this status if it does not listen. Later calls do nothing. */
+  leave(status: number): void {
+    if (this.#told) return;
+    this.#told = true;
+    if (this.#listeners.size === 0) this.#quit(status);
     for (const listener of this.#listeners) listener();
   }
 

@@ -16,8 +16,7 @@ export type Problem = {
 };
 
 /** The first sentence of an error's line in the table. */
-const titleOf = (code: ErrorCode): string =>
-  ERRORS[code].doc.split(/(?<=[.;])\s/)[0]?.replace(/[.;]$/, "") ?? code;
+const titleOf = (code: ErrorCode): string => ERRORS[code].doc.split(/(?<=[.;])\s/)[0]?.replace(/[.;]$/, "") ?? code;
 
 /** Any thrown value as a problem. `status` overrides the table's, where HTTP has a more exact one. */
 export function problemOf(error: unknown, status?: number): Problem {

@@ -15,16 +15,25 @@ const ALLOW: Decision = { kind: "allow" };
 
 function decide(_process: ProcessView, { effect, tool }: CallView): Decision {
   if (effect !== "destroy") return ALLOW;
-  return { kind: "ask", rule: "governance.destroy", reason: `${tool?.name ?? "It"} has the effect destroy: it deletes, or moves value beyond recall.` };
+  return {
+    kind: "ask",
+    rule: "governance.destroy",
+    reason: `${tool?.name ?? "It"} has the effect destroy: it deletes, or moves value beyond recall.`,
+  };
 }
 
 function bounded(what: string, bytes: number): void {
   if (bytes <= PAYLOAD_BYTES_MAX) return;
-  throw new OsError("limit_exceeded", `The ${what} are ${bytes} bytes; at most ${PAYLOAD_BYTES_MAX} can be recorded. Pass large data by reference, such as a file name.`, { data: { limit: "payload_bytes", max: PAYLOAD_BYTES_MAX } });
+  throw new OsError(
+    "limit_exceeded",
+    `The ${what} are ${bytes} bytes; at most ${PAYLOAD_BYTES_MAX} can be recorded. Pass large data by reference, such as a file name.`,
+    { data: { limit: "payload_bytes", max: PAYLOAD_BYTES_MAX } },
+  );
 }
 
 /** Every character is at least one byte and at most three: only texts near the limit are measured. */
-const bytesOf = (text: string): number => (text.length * 3 <= PAYLOAD_BYTES_MAX ? text.length : Buffer.byteLength(text));
+const bytesOf = (text: string): number =>
+  text.length * 3 <= PAYLOAD_BYTES_MAX ? text.length : Buffer.byteLength(text);
 
 function inspect(_process: ProcessView, _call: CallView, text: string): void {
   bounded("arguments", bytesOf(text));

@@ -9,7 +9,10 @@ export type RawEvent = { readonly event: Omit<Event, "payloads">; readonly texts
 /** How the header of the last event of a process reads; whoever waits for it alone is spared the others. */
 const EXITED = '"kind":"process.exited"';
 
-type Follower = { readonly event: (event: RawEvent) => void; readonly delta: (item: Extract<StreamItem, { kind: "delta" }>) => void };
+type Follower = {
+  readonly event: (event: RawEvent) => void;
+  readonly delta: (item: Extract<StreamItem, { kind: "delta" }>) => void;
+};
 
 export class Bus {
   readonly #followers = new Map<ProcessId, Set<Follower>>();
@@ -29,7 +32,8 @@ export class Bus {
   publish(batch: Batch): void {
     for (const { pid, events } of batch.journals) {
       const mourners = this.#mourners.get(pid);
-      if (mourners !== undefined && events.some(({ header }) => header.includes(EXITED))) for (const told of [...mourners]) told();
+      if (mourners !== undefined && events.some(({ header }) => header.includes(EXITED)))
+        for (const told of [...mourners]) told();
       const followers = this.#followers.get(pid);
       if (followers === undefined) continue;
       const texts = new Map((batch.payloads ?? []).map(({ address, text }) => [address, text]));

@@ -43,14 +43,37 @@ function effectOf(syscall: ProcessCall, tool: ToolDefinition | undefined): Effec
 export function receive(process: Process, { number, syscall, args }: Issued): LiveCall {
   const state = { target: undefined, recorded: undefined, begun: false, wait: undefined, approval: undefined };
   const parsed = rowOf(syscall)?.input.safeParse(args);
-  if (parsed?.success !== true) {
-    const issues = parsed === undefined ? [`there is no call ${String(syscall)}`] : issueLines(parsed.error.issues);
-    const invalid = new OsError("invalid_argument", `${syscall} was called with arguments that it does not take: ${issues.join("; ")}.`, { data: { issues } });
-    return { number, syscall, args: null, text: JSON.stringify(args ?? null), parts: [], effect: "none", tool: undefined, invalid, ...state };
+  if (!parsed?.success) {
+    const issues = parsed === undefined ? [`there is no call ${syscall}`] : issueLines(parsed.error.issues);
+    const invalid = new OsError(
+      "invalid_argument",
+      `${syscall} was called with arguments that it does not take: ${issues.join("; ")}.`,
+      { data: { issues } },
+    );
+    return {
+      number,
+      syscall,
+      args: null,
+      text: JSON.stringify(args ?? null),
+      parts: [],
+      effect: "none",
+      tool: undefined,
+      invalid,
+      ...state,
+    };
   }
   const value = parsed.data as Json;
   const tool = toolOf(process, syscall, value);
-  return { number, syscall, args: value, ...encodeArgs(process.key, syscall, value), effect: effectOf(syscall, tool), tool, invalid: undefined, ...state };
+  return {
+    number,
+    syscall,
+    args: value,
+    ...encodeArgs(process.key, syscall, value),
+    effect: effectOf(syscall, tool),
+    tool,
+    invalid: undefined,
+    ...state,
+  };
 }
 
 /** The first difference between a call and what the journal holds in its place. */
@@ -63,8 +86,10 @@ export function differenceOf(call: LiveCall, recorded: RecordedCall): OsError | 
       { data: { call: call.number, field, recorded: was, issued: is } },
     );
   if (recorded.syscall !== call.syscall) return difference("syscall", recorded.syscall, call.syscall);
-  if (recorded.argsText !== undefined && recorded.argsText !== call.text) return difference("args", recorded.argsText, call.text);
+  if (recorded.argsText !== undefined && recorded.argsText !== call.text)
+    return difference("args", recorded.argsText, call.text);
   return undefined;
 }
 
-const clip = (text: string): string => (text.length > 300 ? `${text.slice(0, 300)}… (${text.length} characters).` : `${text}.`);
+const clip = (text: string): string =>
+  text.length > 300 ? `${text.slice(0, 300)}… (${text.length} characters).` : `${text}.`;

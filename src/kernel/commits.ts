@@ -41,9 +41,11 @@ export class Commits {
 
   #track(pid: ProcessId, done: Promise<void>): void {
     // Whoever committed hears of a failure; here only the end matters.
-    const ended = done.catch(() => {}).then(() => {
-      if (this.#underWay.get(pid) === ended) this.#underWay.delete(pid);
-    });
+    const ended = done
+      .catch(() => {})
+      .then(() => {
+        if (this.#underWay.get(pid) === ended) this.#underWay.delete(pid);
+      });
     this.#underWay.set(pid, ended);
   }
 }

@@ -39,7 +39,15 @@ export class Contexts {
   }
 
   /** Notes the context that an answer makes. */
-  extend(process: Process, turn: { readonly after: Address | undefined; readonly messages: readonly Message[]; readonly answer: AssistantPart[]; readonly context: Address }): void {
+  extend(
+    process: Process,
+    turn: {
+      readonly after: Address | undefined;
+      readonly messages: readonly Message[];
+      readonly answer: AssistantPart[];
+      readonly context: Address;
+    },
+  ): void {
     const message: Message = { role: "assistant", content: turn.answer };
     const before = turn.after === undefined ? undefined : this.#of(process).get(turn.after);
     if (turn.after !== undefined && before === undefined) return;
@@ -71,9 +79,14 @@ export class Contexts {
   /** Follows the chain to its start, then reads the messages in pages. */
   async #read(context: Address): Promise<Known> {
     const links: (readonly Address[])[] = [];
-    for (let next: Address | null = context; next !== null; ) {
+    for (let next: Address | null = context; next !== null;) {
       const text: string | undefined = (await this.#store.payloads([next])).get(next);
-      if (text === undefined) throw new OsError("not_found", `There is no context ${next}, or it has been erased. \`after\` takes the context that an earlier model.generate answered with.`, { data: { what: "context", id: next } });
+      if (text === undefined)
+        throw new OsError(
+          "not_found",
+          `There is no context ${next}, or it has been erased. \`after\` takes the context that an earlier model.generate answered with.`,
+          { data: { what: "context", id: next } },
+        );
       const node: ContextNode = JSON.parse(text) as ContextNode;
       links.push(node.messages);
       next = node.prev;
@@ -83,7 +96,8 @@ export class Contexts {
     for (let at = 0; at < addresses.length; at += PAGE) {
       const page = addresses.slice(at, at + PAGE);
       const texts = await this.#store.payloads(page);
-      for (const address of page) list.push(JSON.parse(texts.get(address) ?? '{"role":"user","content":"(erased)"}') as Message);
+      for (const address of page)
+        list.push(JSON.parse(texts.get(address) ?? '{"role":"user","content":"(erased)"}') as Message);
     }
     return { list, length: list.length };
   }

@@ -7,7 +7,15 @@ import { messageIdOf, processIdOf } from "../abi/ids.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import type { ProcessRow } from "../abi/process.ts";
-import { type Args, type Check, type Decision, type Input, type OperatorCall, type Output, rowOf } from "../abi/syscalls.ts";
+import {
+  type Args,
+  type Check,
+  type Decision,
+  type Input,
+  type OperatorCall,
+  type Output,
+  rowOf,
+} from "../abi/syscalls.ts";
 import type { ProcessRecord, RequestRecord } from "../ports/store.ts";
 import { conceive } from "./lifecycle.ts";
 import { assertAlive, deliver, signal } from "./operations.ts";
@@ -18,17 +26,26 @@ import { rowOfRecord } from "./transition.ts";
 import { verify } from "./verify.ts";
 
 export type Operated = Exclude<OperatorCall, "journal.follow">;
-type Operations = { readonly [Name in Operated]: (services: Services, args: Args<Name>, by: Actor) => Promise<Output<Name>> };
+type Operations = {
+  readonly [Name in Operated]: (services: Services, args: Args<Name>, by: Actor) => Promise<Output<Name>>;
+};
 
 /** How long an operator's wait may last before it has to be asked again. */
 const WAIT_MS_MAX = 60_000;
 
 /** Performs an operator's call, after checking its arguments against its row. */
-export async function operate<Name extends Operated>(services: Services, { name, args, by }: { name: Name; args: Input<Name>; by: Actor }): Promise<Output<Name>> {
+export async function operate<Name extends Operated>(
+  services: Services,
+  { name, args, by }: { name: Name; args: Input<Name>; by: Actor },
+): Promise<Output<Name>> {
   const parsed = rowOf(name).input.safeParse(args);
   if (!parsed.success) {
     const issues = issueLines(parsed.error.issues);
-    throw new OsError("invalid_argument", `${name} was called with arguments that it does not take: ${issues.join("; ")}.`, { data: { issues } });
+    throw new OsError(
+      "invalid_argument",
+      `${name} was called with arguments that it does not take: ${issues.join("; ")}.`,
+      { data: { issues } },
+    );
   }
   return OPERATIONS[name](services, parsed.data as Args<Name>, by);
 }
@@ -40,11 +57,15 @@ function rowNow({ runs }: Services, record: ProcessRecord): ProcessRow {
   return rowOfRecord(live !== undefined && now.state === "ready" ? { ...now, state: "running" } : now);
 }
 
-const notFound = (what: string, id: string): OsError => new OsError("not_found", `There is no ${what} ${id}.`, { data: { what, id } });
+const notFound = (what: string, id: string): OsError =>
+  new OsError("not_found", `There is no ${what} ${id}.`, { data: { what, id } });
 
 async function recordOf({ ports }: Services, pid: ProcessId): Promise<ProcessRecord> {
   const record = await ports.store.process(pid);
-  if (record === undefined) throw new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, { data: { what: "process", id: pid } });
+  if (record === undefined)
+    throw new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, {
+      data: { what: "process", id: pid },
+    });
   return record;
 }
 
@@ -56,15 +77,27 @@ async function spawn(services: Services, args: Args<"process.spawn">, by: Actor)
   if (known !== undefined) {
     const { task } = await table.created(pid);
     if (known.agent === args.agent && JSON.stringify(task) === JSON.stringify(args.task)) return { pid };
-    throw new OsError("conflict", `The key was used for another task (process ${pid}). Use a new key for a new task.`, { data: { what: "key", id: pid } });
+    throw new OsError("conflict", `The key was used for another task (process ${pid}). Use a new key for a new task.`, {
+      data: { what: "key", id: pid },
+    });
   }
-  const { create, born } = await conceive(services, { pid, agent: args.agent, task: args.task as Json, budget: args.budget, parent: null, by });
+  const { create, born } = await conceive(services, {
+    pid,
+    agent: args.agent,
+    task: args.task,
+    budget: args.budget,
+    parent: null,
+    by,
+  });
   await commits.commit(create());
   born();
   return { pid };
 }
 
-async function waitForExit(services: Services, { pid, timeoutMs = WAIT_MS_MAX }: Args<"process.wait">): Promise<Output<"process.wait">> {
+async function waitForExit(
+  services: Services,
+  { pid, timeoutMs = WAIT_MS_MAX }: Args<"process.wait">,
+): Promise<Output<"process.wait">> {
   const { ports, bus } = services;
   let wake = (): void => {};
   const over = new Promise<void>((resolve) => (wake = resolve));
@@ -83,7 +116,17 @@ async function waitForExit(services: Services, { pid, timeoutMs = WAIT_MS_MAX }:
 }
 
 async function list(services: Services, args: Args<"process.list">): Promise<Output<"process.list">> {
-  const states = args.state === undefined ? {} : { states: args.state === "alive" ? (["ready", "running", "waiting", "stopped"] as const) : args.state === "running" ? (["ready", "running"] as const) : [args.state] };
+  const states =
+    args.state === undefined
+      ? {}
+      : {
+          states:
+            args.state === "alive"
+              ? (["ready", "running", "waiting", "stopped"] as const)
+              : args.state === "running"
+                ? (["ready", "running"] as const)
+                : [args.state],
+        };
   const { root, prefix, before, limit } = args;
   const query = { ...states, limit, ...(root && { root }), ...(prefix && { prefix }), ...(before && { before }) };
   const rows = (await services.ports.store.processes(query)).map((record) => rowNow(services, record));
@@ -112,9 +155,13 @@ async function show(services: Services, { pid }: Args<"process.show">): Promise<
 
 const itemOf = ({ decided, ...item }: RequestRecord): Omit<RequestRecord, "decided"> => item;
 
-async function send(services: Services, { pid, topic, body }: Args<"message.send">, by: Actor): Promise<Output<"message.send">> {
+async function send(
+  services: Services,
+  { pid, topic, body }: Args<"message.send">,
+  by: Actor,
+): Promise<Output<"message.send">> {
   const message = messageIdOf(services.ports.random.bytes(16));
-  const delivery = await deliver(services, { pid, message, topic, body: body as Json, from: by });
+  const delivery = await deliver(services, { pid, message, topic, body: body, from: by });
   try {
     await services.commits.commit(delivery.prepare());
     delivery.after();
@@ -132,13 +179,24 @@ const FITTING: { readonly [Kind in RequestRecord["kind"]]: readonly Verdict[] } 
 
 function assertDecidable(record: RequestRecord, decision: Decision): void {
   const { request, kind, decided } = record;
-  if (decided !== null) throw new OsError("conflict", `${decided.by} was first: ${request} is ${decided.verdict}.`, { data: { what: "request", id: request } });
+  if (decided !== null)
+    throw new OsError("conflict", `${decided.by} was first: ${request} is ${decided.verdict}.`, {
+      data: { what: "request", id: request },
+    });
   if (!FITTING[kind].includes(decision.verdict)) {
-    throw new OsError("invalid_argument", `${request} is ${kind === "approval" ? "an approval" : `a ${kind}`}: it can be ${FITTING[kind].join(" or ")}, not ${decision.verdict}.`, { data: { issues: [`verdict: ${decision.verdict}`] } });
+    throw new OsError(
+      "invalid_argument",
+      `${request} is ${kind === "approval" ? "an approval" : `a ${kind}`}: it can be ${FITTING[kind].join(" or ")}, not ${decision.verdict}.`,
+      { data: { issues: [`verdict: ${decision.verdict}`] } },
+    );
   }
 }
 
-async function decide(services: Services, { request, decision }: Args<"human.decide">, by: Actor): Promise<Output<"human.decide">> {
+async function decide(
+  services: Services,
+  { request, decision }: Args<"human.decide">,
+  by: Actor,
+): Promise<Output<"human.decide">> {
   const record = await services.ports.store.request(request);
   if (record === undefined) throw notFound("request", request);
   assertDecidable(record, decision);
@@ -152,7 +210,9 @@ async function decide(services: Services, { request, decision }: Args<"human.dec
     }
     const header = { kind: "request.decided", request, call: record.call, verdict: decision.verdict, by } as const;
     const decided: RequestRecord = { ...record, decided: { verdict: decision.verdict, by } };
-    await services.commits.commit(process.prepare([entryOf(header, { decision: decision as unknown as JsonObject })], { requests: [decided] }));
+    await services.commits.commit(
+      process.prepare([entryOf(header, { decision: decision as unknown as JsonObject })], { requests: [decided] }),
+    );
     services.runs.notice(record.pid, header, decision as unknown as Json);
     return { request, pid: record.pid, verdict: decision.verdict };
   });
@@ -164,32 +224,61 @@ async function inspect(services: Services): Promise<Output<"system.inspect">> {
   const store: Check = {
     name: "store",
     state: report.durable && damage.length === 0 ? "ok" : "failed",
-    detail: damage.length > 0 ? damage.join("; ") : `${report.driver} at ${report.location}: ${report.processes} processes, ${report.events} events, ${report.bytes} bytes; ${report.durability}`,
+    detail:
+      damage.length > 0
+        ? damage.join("; ")
+        : `${report.driver} at ${report.location}: ${report.processes} processes, ${report.events} events, ${report.bytes} bytes; ${report.durability}`,
   };
-  return { version: options.version, node: options.node, folder: options.folder, checks: [store, ...ports.models.checks(), ...more] };
+  return {
+    version: options.version,
+    node: options.node,
+    folder: options.folder,
+    checks: [store, ...ports.models.checks(), ...more],
+  };
 }
 
 const OPERATIONS: Operations = {
   "process.spawn": spawn,
   "process.wait": waitForExit,
-  "process.signal": async (services, { pid, signal: sent, reason }, by) => ({ pids: await signal(services, { pid, signal: sent, reason, by }) }),
+  "process.signal": async (services, { pid, signal: sent, reason }, by) => ({
+    pids: await signal(services, { pid, signal: sent, reason, by }),
+  }),
   "process.list": list,
   "process.show": show,
   "message.send": send,
-  "human.list": async ({ ports }, { pid, limit }) => ({ requests: (await ports.store.openRequests({ limit, ...(pid && { pid }) })).map(itemOf) }),
+  "human.list": async ({ ports }, { pid, limit }) => ({
+    requests: (await ports.store.openRequests({ limit, ...(pid && { pid }) })).map(itemOf),
+  }),
   "human.decide": decide,
   "journal.read": async (services, { pid, from, limit }) => {
     await recordOf(services, pid);
-    return { events: (await readEvents(services.ports.store, pid, { from, limit })) as unknown as Output<"journal.read">["events"] };
+    return {
+      events: (await readEvents(services.ports.store, pid, {
+        from,
+        limit,
+      })) as unknown as Output<"journal.read">["events"],
+    };
   },
   "journal.verify": (services, { pid }) => verify(services, pid),
   "agent.list": async ({ ports }) => {
     const { agents, invalid } = await ports.agents.list();
-    return { agents: agents.map(({ manifest, program, hash: source }) => ({ manifest, program: program.kind, hash: source })), invalid: [...invalid] };
+    return {
+      agents: agents.map(({ manifest, program, hash: source }) => ({ manifest, program: program.kind, hash: source })),
+      invalid: [...invalid],
+    };
   },
   "tool.list": async ({ ports }) => {
     const { tools, unavailable } = await ports.tools.list();
-    return { tools: tools.map(({ name, description, hash: pin, manifest, inputSchema }) => ({ name, description, hash: pin, manifest, inputSchema })), unavailable: [...unavailable] };
+    return {
+      tools: tools.map(({ name, description, hash: pin, manifest, inputSchema }) => ({
+        name,
+        description,
+        hash: pin,
+        manifest,
+        inputSchema,
+      })),
+      unavailable: [...unavailable],
+    };
   },
   "system.inspect": (services) => inspect(services),
 };

@@ -21,9 +21,14 @@ export type Settled =
   | { readonly kind: "error"; readonly error: ErrorRecord };
 
 /** Attempts the call, and if an effect's outcome is not known, sees to it that it becomes known. */
-export async function untilKnown(context: CallContext, attempt: (context: CallContext) => Promise<Performed>): Promise<Settled> {
+export async function untilKnown(
+  context: CallContext,
+  attempt: (context: CallContext) => Promise<Performed>,
+): Promise<Settled> {
   const interrupted = context.call.recorded?.intended === true;
-  let performed: Performed = interrupted ? { kind: "unknown", reason: "Reeve was stopped between dispatching it and hearing its outcome." } : await attempt(context);
+  let performed: Performed = interrupted
+    ? { kind: "unknown", reason: "Reeve was stopped between dispatching it and hearing its outcome." }
+    : await attempt(context);
   let settled: SettledBy | undefined;
   for (let repeats = 0; performed.kind === "unknown"; repeats += 1) {
     const settlement = await settleUnknown(context, performed.reason, repeats);
@@ -38,7 +43,14 @@ export async function intend({ services, run, call }: CallContext): Promise<void
   if (!needsIntent(call.effect)) return;
   const { process } = run;
   const approval = call.approval === undefined ? {} : { approval: call.approval };
-  const header = { kind: "call.intended", call: call.number, syscall: call.syscall, effect: call.effect, key: idempotencyKey(process.pid, call.number), ...approval } as const;
+  const header = {
+    kind: "call.intended",
+    call: call.number,
+    syscall: call.syscall,
+    effect: call.effect,
+    key: idempotencyKey(process.pid, call.number),
+    ...approval,
+  } as const;
   const parts = call.begun ? [] : call.parts;
   await services.commits.commit(process.prepare([callEntry(call, header)], { payloads: parts }));
   run.markDispatched(call.number);
@@ -51,7 +63,11 @@ export async function perform(context: CallContext): Promise<Performed> {
   const performed = await PERFORMERS[call.syscall].perform(context);
   if (performed.kind === "value" || needsIntent(call.effect)) return performed;
   // A read that never answered may simply be asked again, by the program.
-  throw new OsError("tool_unavailable", `${describeCall(call)} did not answer: ${performed.reason} Nothing was changed; it may be tried again.`, { data: { tool: call.tool?.name ?? "" } });
+  throw new OsError(
+    "tool_unavailable",
+    `${describeCall(call)} did not answer: ${performed.reason} Nothing was changed; it may be tried again.`,
+    { data: { tool: call.tool?.name ?? "" } },
+  );
 }
 
 type Settlement = { readonly by: SettledBy; readonly value: Json | undefined };
@@ -63,25 +79,42 @@ async function settleUnknown(context: CallContext, reason: string, repeats: numb
   if (tool === undefined) throw new OsError("internal", `${call.syscall} has an intent and no tool.`);
   const undecided = call.recorded?.requests.some(({ kind }) => kind === "settlement") === true;
   if (tool.manifest.reconcile !== undefined && !undecided) {
-    const invocation = { tool, args: (call.args as { args: JsonObject }).args, key: idempotencyKey(run.process.pid, call.number) };
+    const invocation = {
+      tool,
+      args: (call.args as { args: JsonObject }).args,
+      key: idempotencyKey(run.process.pid, call.number),
+    };
     const found = await services.ports.tools.reconcile(invocation);
     if (found.status === "done") return { by: "reconcile", value: found.content as JsonObject };
     if (found.status === "not_done" && repeats < REPEATS_MAX) return { by: "reconcile", value: undefined };
   }
-  if (tool.manifest.idempotency !== "none" && repeats < REPEATS_MAX && !undecided) return { by: "repeat", value: undefined };
+  if (tool.manifest.idempotency !== "none" && repeats < REPEATS_MAX && !undecided)
+    return { by: "repeat", value: undefined };
   return settleByHuman(context, reason);
 }
 
 async function settleByHuman(context: CallContext, reason: string): Promise<Settlement> {
   const { call } = context;
   const question = `Did this happen? ${describeCall(call)}`;
-  const { request, decided } = await askHuman(context, { kind: "settlement", question, rule: "outcome_unknown", reason });
+  const { request, decided } = await askHuman(context, {
+    kind: "settlement",
+    question,
+    rule: "outcome_unknown",
+    reason,
+  });
   // A settlement answers for one dispatch; the next unknown outcome is a new question.
   call.recorded = undefined;
   if (decided.verdict === "settled" && decided.outcome === "not_done") return { by: "human", value: undefined };
   if (decided.verdict === "settled" && decided.outcome === "done") {
-    return { by: "human", value: (decided.result ?? { text: `(settled by ${decided.by}: it was done)` }) as JsonObject };
+    return {
+      by: "human",
+      value: (decided.result ?? { text: `(settled by ${decided.by}: it was done)` }) as JsonObject,
+    };
   }
   const note = "note" in decided && decided.note !== undefined ? `: ${decided.note}` : ".";
-  throw new OsError("outcome_unknown", `${describeCall(call)} was dispatched and its outcome is unknown; ${decided.by} gave it up${note}`, { data: { request } });
+  throw new OsError(
+    "outcome_unknown",
+    `${describeCall(call)} was dispatched and its outcome is unknown; ${decided.by} gave it up${note}`,
+    { data: { request } },
+  );
 }

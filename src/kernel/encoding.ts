@@ -5,7 +5,7 @@
 // costs what it adds, at step 10,000 as at step 10.
 import type { Address } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
-import type { AssistantPart, GenerateInput, GenerateOutput, Message } from "../abi/messages.ts";
+import type { GenerateInput, GenerateOutput, Message } from "../abi/messages.ts";
 import type { ProcessCall } from "../abi/syscalls.ts";
 import type { StoredPayload } from "../ports/store.ts";
 import { addressOf, type SubjectKey } from "./journal.ts";
@@ -28,12 +28,23 @@ export function encodeArgs(key: SubjectKey, syscall: ProcessCall, args: Json): T
 }
 
 /** A model's answer and the context that it makes. `sent` are the messages of the call, as encoded. */
-export function encodeAnswer(key: SubjectKey, answer: Omit<GenerateOutput, "context">, sent: { readonly after: Address | null; readonly parts: readonly StoredPayload[] }): Text & { readonly context: Address } {
+export function encodeAnswer(
+  key: SubjectKey,
+  answer: Omit<GenerateOutput, "context">,
+  sent: { readonly after: Address | null; readonly parts: readonly StoredPayload[] },
+): Text & { readonly context: Address } {
   const { content, ...rest } = answer;
   const message = stored(key, { role: "assistant", content } as Json);
-  const node: ContextNode = { prev: sent.after, messages: [...sent.parts.map(({ address }) => address), message.address] };
-  const link = stored(key, node as unknown as Json);
-  return { text: JSON.stringify({ ...rest, content: message.address, context: link.address }), parts: [...sent.parts, message, link], context: link.address };
+  const node: ContextNode = {
+    prev: sent.after,
+    messages: [...sent.parts.map(({ address }) => address), message.address],
+  };
+  const link = stored(key, node);
+  return {
+    text: JSON.stringify({ ...rest, content: message.address, context: link.address }),
+    parts: [...sent.parts, message, link],
+    context: link.address,
+  };
 }
 
 /** Addresses inside a payload's text that must be read to give its value. */
@@ -46,7 +57,12 @@ export function innerAddresses(syscall: ProcessCall, name: string, text: string)
 }
 
 /** The value behind a payload's text. What was erased is null. */
-export function decodeValue(syscall: ProcessCall, name: string, text: string, texts: ReadonlyMap<Address, string>): Json {
+export function decodeValue(
+  syscall: ProcessCall,
+  name: string,
+  text: string,
+  texts: ReadonlyMap<Address, string>,
+): Json {
   const value = JSON.parse(text) as Json;
   if (syscall !== "model.generate" || (name !== "args" && name !== "value")) return value;
   const read = (address: Address): Json => JSON.parse(texts.get(address) ?? "null") as Json;
@@ -55,5 +71,6 @@ export function decodeValue(syscall: ProcessCall, name: string, text: string, te
   // An answer that a guard rewrote stands in full.
   if (typeof object["content"] !== "string") return value;
   const message = read(object["content"] as Address) as unknown as Extract<Message, { role: "assistant" }> | null;
-  return { ...object, content: (message?.content ?? []) as unknown as AssistantPart[] as unknown as Json };
+  const content: unknown = message?.content ?? [];
+  return { ...object, content: content as Json };
 }

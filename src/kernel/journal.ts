@@ -39,7 +39,8 @@ export function addressOf(key: SubjectKey, text: string): Address {
   return hash("sha256", Buffer.concat([key.outer, innerHash]), "base64url") as Address;
 }
 
-export const chainHash = (before: string, header: string): string => hash("sha256", `${before}\n${header}`, "base64url");
+export const chainHash = (before: string, header: string): string =>
+  hash("sha256", `${before}\n${header}`, "base64url");
 
 /** What is to be recorded: a header, and its payloads as JSON text. */
 export type Entry = { readonly header: EventHeader; readonly payloads: { readonly [name: string]: string } };
@@ -61,7 +62,14 @@ export function encodeEvent(entry: Entry, place: Place, key: SubjectKey): Encode
     if (small) (inline ??= {})[address] = text;
     else large.push({ address, subject: key.subject, text });
   }
-  const header = JSON.stringify({ v: 1, pid: place.pid, seq: place.seq, atMs: place.atMs, ...entry.header, payloads: addresses });
+  const header = JSON.stringify({
+    v: 1,
+    pid: place.pid,
+    seq: place.seq,
+    atMs: place.atMs,
+    ...entry.header,
+    payloads: addresses,
+  });
   const event: StoredEvent = {
     pid: place.pid,
     seq: place.seq,
@@ -93,7 +101,7 @@ export function openEvent(stored: StoredEvent): Opened {
   return {
     seq,
     atMs,
-    header: header as EventHeader,
+    header: header,
     addresses: payloads,
     inline: stored.inline === null ? {} : (JSON.parse(stored.inline) as Record<string, string>),
     hash: stored.hash,

@@ -29,7 +29,10 @@ export function createKernel(ports: KernelPorts, options: KernelOptions): Kernel
   return {
     operate: (name, args, by) => operate(services, { name, args, by }),
     async *follow(pid, from, signal) {
-      if ((await ports.store.process(pid)) === undefined) throw new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, { data: { what: "process", id: pid } });
+      if ((await ports.store.process(pid)) === undefined)
+        throw new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, {
+          data: { what: "process", id: pid },
+        });
       yield* follow({ store: ports.store, bus, pid, from, signal });
     },
     run: () => runs.start(),

@@ -56,7 +56,11 @@ export async function conceive(services: Services, conception: Conception): Prom
   const { pid, parent } = conception;
   const depth = parent === null ? 0 : parent.record.depth + 1;
   if (depth > TREE_DEPTH_MAX) {
-    throw new OsError("limit_exceeded", `A process tree is at most ${TREE_DEPTH_MAX} deep, and this process is at the bottom of one. Let an ancestor spawn instead.`, { data: { limit: "tree_depth", max: TREE_DEPTH_MAX } });
+    throw new OsError(
+      "limit_exceeded",
+      `A process tree is at most ${TREE_DEPTH_MAX} deep, and this process is at the bottom of one. Let an ancestor spawn instead.`,
+      { data: { limit: "tree_depth", max: TREE_DEPTH_MAX } },
+    );
   }
   const agent = await ports.agents.find(conception.agent);
   const [tools, key] = await Promise.all([ports.tools.resolve(agent.manifest.tools), table.subjectKey(SUBJECT)]);
@@ -65,13 +69,35 @@ export async function conceive(services: Services, conception: Conception): Prom
   const create = (): Prepared => {
     const nowMs = ports.clock.nowMs();
     const record: ProcessRecord = {
-      pid, parent: parent?.pid ?? null, root: parent?.root ?? pid, depth, agent: agent.manifest.name, state: "ready", waits: [], exit: null,
-      budget, spent: NOTHING_SPENT, events: 0, createdMs: nowMs, updatedMs: nowMs, subject: SUBJECT, wakeMs: null,
+      pid,
+      parent: parent?.pid ?? null,
+      root: parent?.root ?? pid,
+      depth,
+      agent: agent.manifest.name,
+      state: "ready",
+      waits: [],
+      exit: null,
+      budget,
+      spent: NOTHING_SPENT,
+      events: 0,
+      createdMs: nowMs,
+      updatedMs: nowMs,
+      subject: SUBJECT,
+      wakeMs: null,
     };
     const life: Life = { pid, parent: parent?.life ?? null, exited: false };
     const process = table.adopt(record, { head: { events: 0, hash: CHAIN_START }, life, spec, key });
     parent?.children.add(pid);
-    const header = { kind: "process.created", agent: record.agent, agentHash: agent.hash, parent: record.parent, root: record.root, depth, budget, by: conception.by } as const;
+    const header = {
+      kind: "process.created",
+      agent: record.agent,
+      agentHash: agent.hash,
+      parent: record.parent,
+      root: record.root,
+      depth,
+      budget,
+      by: conception.by,
+    } as const;
     return process.prepare([entryOf(header, { spec: spec as unknown as JsonObject, task: conception.task })]);
   };
   const born = (): void => {
@@ -92,7 +118,11 @@ export async function end(services: Services, process: Process, exit: Exit, by: 
     const parent = process.record.parent === null ? undefined : await table.pin(process.record.parent);
     try {
       const ended = family.filter(({ record }) => record.state !== "exited");
-      const orphaned: Exit = { how: "killed", by: process.pid, reason: exit.how === "killed" ? exit.reason : "its parent has exited" };
+      const orphaned: Exit = {
+        how: "killed",
+        by: process.pid,
+        reason: exit.how === "killed" ? exit.reason : "its parent has exited",
+      };
       const parts = ended.map((member) => endOne(services, member, { exit: member === process ? exit : orphaned, by }));
       const roused = parent === undefined ? [] : parent.prepareRoused(process.pid);
       await services.commits.commit(...parts, ...roused);
@@ -122,7 +152,11 @@ async function gather(services: Services, pid: ProcessId, family: Process[]): Pr
   const children = new Set<ProcessId>(parent?.children);
   let before: ProcessId | undefined;
   for (;;) {
-    const page = await services.ports.store.processes({ parent: pid, limit: PAGE, ...(before === undefined ? {} : { before }) });
+    const page = await services.ports.store.processes({
+      parent: pid,
+      limit: PAGE,
+      ...(before === undefined ? {} : { before }),
+    });
     for (const child of page) if (child.state !== "exited") children.add(child.pid);
     before = page.at(-1)?.pid;
     if (page.length < PAGE) break;

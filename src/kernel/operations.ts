@@ -8,21 +8,36 @@ import { entryOf, type Prepared, type Process } from "./process.ts";
 import type { Services } from "./services.ts";
 
 const gone = (pid: ProcessId): OsError =>
-  new OsError("process_gone", `Process ${pid} has exited; nothing can be done to it any more. \`reeve show ${pid}\` says how it ended.`, { data: { pid } });
+  new OsError(
+    "process_gone",
+    `Process ${pid} has exited; nothing can be done to it any more. \`reeve show ${pid}\` says how it ended.`,
+    { data: { pid } },
+  );
 
 /** Throws `process_gone` for a process that is over. */
 export function assertAlive(process: Process): void {
   if (process.life.exited || process.record.state === "exited") throw gone(process.pid);
 }
 
-type Letter = { readonly pid: ProcessId; readonly message: MessageId; readonly topic: string; readonly body: Json; readonly from: Actor };
+type Letter = {
+  readonly pid: ProcessId;
+  readonly message: MessageId;
+  readonly topic: string;
+  readonly body: Json;
+  readonly from: Actor;
+};
 
 type Delivery = { readonly prepare: () => Prepared; readonly after: () => void; readonly release: () => void };
 
 /** A message, ready to be delivered: prepared in the turn of the commit, told to the receiver after it, released in any case. */
 export async function deliver(services: Services, letter: Letter): Promise<Delivery> {
   const { table, runs } = services;
-  const header = { kind: "message.delivered", message: letter.message, from: letter.from, topic: letter.topic } as const;
+  const header = {
+    kind: "message.delivered",
+    message: letter.message,
+    from: letter.from,
+    topic: letter.topic,
+  } as const;
   const process = await table.pin(letter.pid);
   return {
     prepare: () => {
@@ -34,7 +49,12 @@ export async function deliver(services: Services, letter: Letter): Promise<Deliv
   };
 }
 
-type Signal = { readonly pid: ProcessId; readonly signal: "stop" | "cont" | "kill"; readonly reason: string; readonly by: Actor };
+type Signal = {
+  readonly pid: ProcessId;
+  readonly signal: "stop" | "cont" | "kill";
+  readonly reason: string;
+  readonly by: Actor;
+};
 
 /** Stops, continues or kills. Answers with the processes that changed. Rejects with `process_gone`, `not_found`. */
 export function signal(services: Services, { pid, signal: sent, reason, by }: Signal): Promise<ProcessId[]> {
@@ -43,7 +63,8 @@ export function signal(services: Services, { pid, signal: sent, reason, by }: Si
     if (sent === "kill") return end(services, process, { how: "killed", by, reason }, by);
     const stopped = process.record.state === "stopped";
     if (stopped === (sent === "stop")) return [];
-    const header = sent === "stop" ? ({ kind: "process.stopped", by } as const) : ({ kind: "process.continued", by } as const);
+    const header =
+      sent === "stop" ? ({ kind: "process.stopped", by } as const) : ({ kind: "process.continued", by } as const);
     const done = services.commits.commit(process.prepare([entryOf(header, { reason })]));
     if (sent === "stop") services.runs.freeze(pid);
     await done;

@@ -5,7 +5,7 @@
 import { hash } from "node:crypto";
 import { OsError } from "../abi/errors.ts";
 import { messageIdOf, processIdOf } from "../abi/ids.ts";
-import type { Address, ProcessId } from "../abi/ids.ts";
+import type { ProcessId } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import type { GenerateInput, Usage } from "../abi/messages.ts";
 import type { Exit } from "../abi/process.ts";
@@ -49,7 +49,11 @@ const value = (json: Json): Performed => ({ kind: "value", value: json });
 function modelOf({ services, run }: CallContext, wanted: string | undefined): string {
   const model = wanted ?? run.process.manifest.model ?? services.ports.models.defaultModel;
   if (model !== undefined) return model;
-  throw new OsError("not_found", "The agent names no model and the configuration has no `defaultModel`. Set one of them, as `provider/model`.", { data: { what: "model", id: "" } });
+  throw new OsError(
+    "not_found",
+    "The agent names no model and the configuration has no `defaultModel`. Set one of them, as `provider/model`.",
+    { data: { what: "model", id: "" } },
+  );
 }
 
 async function generate(context: CallContext): Promise<Performed> {
@@ -58,24 +62,45 @@ async function generate(context: CallContext): Promise<Performed> {
   const { model: wanted, after, messages, tools: offered, ...settings } = call.args as unknown as GenerateInput;
   const model = modelOf(context, wanted);
   const all = await services.contexts.messages(process, after, messages);
-  const tools = offered === undefined ? [...process.tools.values()] : offered.flatMap((name) => process.tools.get(name) ?? []);
-  const onDelta = (text: string): void => services.bus.delta({ kind: "delta", pid: process.pid, call: call.number, text });
-  const answer = await services.ports.models.generate({ model, messages: all, tools, settings }, { signal: run.signal, onDelta });
+  const tools =
+    offered === undefined ? [...process.tools.values()] : offered.flatMap((name) => process.tools.get(name) ?? []);
+  const onDelta = (text: string): void =>
+    services.bus.delta({ kind: "delta", pid: process.pid, call: call.number, text });
+  const answer = await services.ports.models.generate(
+    { model, messages: all, tools, settings },
+    { signal: run.signal, onDelta },
+  );
   const stored = encodeAnswer(process.key, { ...answer, model }, { after: after ?? null, parts: call.parts });
-  services.contexts.extend(process, { after: after as Address | undefined, messages, answer: answer.content, context: stored.context });
-  return { kind: "value", value: { ...answer, model, context: stored.context } as unknown as Json, usage: answer.usage, stored };
+  services.contexts.extend(process, {
+    after: after,
+    messages,
+    answer: answer.content,
+    context: stored.context,
+  });
+  return {
+    kind: "value",
+    value: { ...answer, model, context: stored.context } as unknown as Json,
+    usage: answer.usage,
+    stored,
+  };
 }
 
 async function callTool({ services, run, call }: CallContext): Promise<Performed> {
   const { tool } = call;
   const { args } = call.args as { args: JsonObject };
-  if (tool === undefined) throw new OsError("not_found", "The process has no such tool.", { data: { what: "tool", id: "" } });
-  const outcome = await services.ports.tools.call({ tool, args, key: idempotencyKey(run.process.pid, call.number) }, { signal: run.signal });
+  if (tool === undefined)
+    throw new OsError("not_found", "The process has no such tool.", { data: { what: "tool", id: "" } });
+  const outcome = await services.ports.tools.call(
+    { tool, args, key: idempotencyKey(run.process.pid, call.number) },
+    { signal: run.signal },
+  );
   switch (outcome.kind) {
     case "done":
       return value(outcome.content as JsonObject);
     case "failed":
-      throw new OsError("tool_failed", `${tool.name} answered with an error: ${outcome.content.text}`, { data: { tool: tool.name, content: outcome.content as JsonObject } });
+      throw new OsError("tool_failed", `${tool.name} answered with an error: ${outcome.content.text}`, {
+        data: { tool: tool.name, content: outcome.content as JsonObject },
+      });
     case "not_performed":
       throw OsError.from(outcome.error);
     case "unknown":
@@ -90,7 +115,14 @@ async function spawn(context: CallContext): Promise<Performed> {
   const { services, run, call } = context;
   const { agent, task, budget } = argsOf(context, "process.spawn");
   const pid = processIdOf(hash("sha256", `spawn:${run.process.pid}:${call.number}`, "buffer"));
-  const { create, born } = await conceive(services, { pid, agent, task, budget, parent: run.process, by: run.process.pid });
+  const { create, born } = await conceive(services, {
+    pid,
+    agent,
+    task,
+    budget,
+    parent: run.process,
+    by: run.process.pid,
+  });
   return { kind: "value", value: { pid }, extra: () => [create()], after: born };
 }
 
@@ -98,12 +130,16 @@ async function wait(context: CallContext): Promise<Performed> {
   const { services, call } = context;
   const { pid, timeoutMs } = argsOf(context, "process.wait");
   const untilMs = timeoutMs === undefined ? undefined : untilMsOf(context, timeoutMs);
-  const exit = await waitUntil<{ exit: Exit | null }>(context, { on: "process", call: call.number, pid, ...(untilMs === undefined ? {} : { untilMs }) }, async () => {
-    const record = await services.ports.store.process(pid);
-    if (record?.exit) return { exit: record.exit };
-    return untilMs !== undefined && services.ports.clock.nowMs() >= untilMs ? { exit: null } : undefined;
-  });
-  return value(exit as unknown as Json);
+  const exit = await waitUntil<{ exit: Exit | null }>(
+    context,
+    { on: "process", call: call.number, pid, ...(untilMs === undefined ? {} : { untilMs }) },
+    async () => {
+      const record = await services.ports.store.process(pid);
+      if (record?.exit) return { exit: record.exit };
+      return untilMs !== undefined && services.ports.clock.nowMs() >= untilMs ? { exit: null } : undefined;
+    },
+  );
+  return value(exit);
 }
 
 async function sleep(context: CallContext): Promise<Performed> {
@@ -120,7 +156,12 @@ async function receiveMessage(context: CallContext): Promise<Performed> {
   const { services, run, call } = context;
   const { topic, timeoutMs } = argsOf(context, "message.receive");
   const untilMs = timeoutMs === undefined ? undefined : untilMsOf(context, timeoutMs);
-  const held = { on: "message", call: call.number, ...(topic === undefined ? {} : { topic }), ...(untilMs === undefined ? {} : { untilMs }) } as const;
+  const held = {
+    on: "message",
+    call: call.number,
+    ...(topic === undefined ? {} : { topic }),
+    ...(untilMs === undefined ? {} : { untilMs }),
+  } as const;
   const message = await waitUntil<{ message: Json }>(context, held, () => {
     const mail = run.takeMail(topic);
     if (mail !== undefined) return { message: mail };
@@ -131,7 +172,13 @@ async function receiveMessage(context: CallContext): Promise<Performed> {
 
 async function ask(context: CallContext): Promise<Performed> {
   const { question, options } = argsOf(context, "human.ask");
-  const { decided } = await askHuman(context, { kind: "question", question, options, rule: "human.ask", reason: "The agent asks." });
+  const { decided } = await askHuman(context, {
+    kind: "question",
+    question,
+    options,
+    rule: "human.ask",
+    reason: "The agent asks.",
+  });
   if (decided.verdict === "answered") return value({ answer: decided.answer, by: decided.by });
   throw refusal(decided);
 }
@@ -141,7 +188,13 @@ async function send(context: CallContext): Promise<Performed> {
   const { pid, topic, body } = argsOf(context, "message.send");
   const message = messageIdOf(hash("sha256", `message:${run.process.pid}:${call.number}`, "buffer"));
   const delivery = await deliver(services, { pid, message, topic, body, from: run.process.pid });
-  return { kind: "value", value: { message }, extra: () => [delivery.prepare()], after: delivery.after, release: delivery.release };
+  return {
+    kind: "value",
+    value: { message },
+    extra: () => [delivery.prepare()],
+    after: delivery.after,
+    release: delivery.release,
+  };
 }
 
 async function signalProcess(context: CallContext): Promise<Performed> {
@@ -151,7 +204,8 @@ async function signalProcess(context: CallContext): Promise<Performed> {
 
 export const PERFORMERS: { readonly [Name in ProcessCall]: Performer } = {
   "model.generate": {
-    resource: (context) => context.services.ports.models.resource(modelOf(context, (context.call.args as unknown as GenerateInput).model)),
+    resource: (context) =>
+      context.services.ports.models.resource(modelOf(context, (context.call.args as unknown as GenerateInput).model)),
     perform: generate,
   },
   "tool.call": {

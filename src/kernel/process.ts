@@ -47,7 +47,15 @@ export class Process implements ProcessView {
   #spentAtLoad: Spent | undefined;
   #nowMs: () => number;
 
-  constructor(parts: { record: ProcessRecord; head: Head; life: Life; spec: Spec; key: SubjectKey; openRequests: readonly RequestRecord[]; nowMs: () => number }) {
+  constructor(parts: {
+    record: ProcessRecord;
+    head: Head;
+    life: Life;
+    spec: Spec;
+    key: SubjectKey;
+    openRequests: readonly RequestRecord[];
+    nowMs: () => number;
+  }) {
     this.pid = parts.record.pid;
     this.life = parts.life;
     this.spec = parts.spec;
@@ -77,7 +85,10 @@ export class Process implements ProcessView {
   }
 
   /** Gives events their place in the journal and the row its new form. Must be committed, in the order of preparation. */
-  prepare(entries: readonly Entry[], extra: { payloads?: readonly StoredPayload[]; requests?: readonly RequestRecord[]; exit?: Exit } = {}): Prepared {
+  prepare(
+    entries: readonly Entry[],
+    extra: { payloads?: readonly StoredPayload[]; requests?: readonly RequestRecord[]; exit?: Exit } = {},
+  ): Prepared {
     const before = this.#record;
     const events: StoredEvent[] = [];
     const payloads: StoredPayload[] = extra.payloads === undefined ? [] : [...extra.payloads];
@@ -122,14 +133,22 @@ export class Process implements ProcessView {
     this.#spentAtLoad = undefined;
     this.#record = {
       ...this.#record,
-      spent: { calls: corrected("calls"), inputTokens: corrected("inputTokens"), outputTokens: corrected("outputTokens"), costUsd: corrected("costUsd") },
+      spent: {
+        calls: corrected("calls"),
+        inputTokens: corrected("inputTokens"),
+        outputTokens: corrected("outputTokens"),
+        costUsd: corrected("costUsd"),
+      },
     };
   }
 
   /** What was asked for a process that is over needs no answer any more. */
   #withdrawn(): RequestRecord[] {
     if (this.#record.state !== "exited") return [];
-    return [...this.openRequests.values()].map((record) => ({ ...record, decided: { verdict: "withdrawn", by: this.pid } }));
+    return [...this.openRequests.values()].map((record) => ({
+      ...record,
+      decided: { verdict: "withdrawn", by: this.pid },
+    }));
   }
 
   /** Counters alone are not worth a row on every step: they are written when anything else is, and counted anew after a crash. */

@@ -22,7 +22,11 @@ import { NOTHING_SPENT, spendFor } from "./transition.ts";
 
 const PAGE_EVENTS = 1000;
 
-export type RecordedRequest = { readonly id: RequestId; readonly kind: RequestKind; readonly decision?: Decision & { readonly by: Actor } };
+export type RecordedRequest = {
+  readonly id: RequestId;
+  readonly kind: RequestKind;
+  readonly decision?: Decision & { readonly by: Actor };
+};
 export type Outcome = { readonly ok: true; readonly value: Json } | { readonly ok: false; readonly error: ErrorRecord };
 
 export type RecordedCall = {
@@ -139,13 +143,15 @@ export class Recall {
     }
     if (!("call" in header)) return;
     const payloads = payloadTexts(opened, texts);
-    if (header.kind === "request.opened") this.#requestsOf(header.call)?.push({ id: header.request, kind: header.requestKind });
+    if (header.kind === "request.opened")
+      this.#requestsOf(header.call)?.push({ id: header.request, kind: header.requestKind });
     if (header.kind === "request.decided") {
       const requests = this.#requestsOf(header.call);
       const at = requests?.findIndex(({ id }) => id === header.request) ?? -1;
       const known = requests?.[at];
       const decision = JSON.parse(payloads["decision"] ?? "null") as Decision;
-      if (requests !== undefined && known !== undefined) requests[at] = { ...known, decision: { ...decision, by: header.by } };
+      if (requests !== undefined && known !== undefined)
+        requests[at] = { ...known, decision: { ...decision, by: header.by } };
     }
     if (!("syscall" in header)) return;
     const call = this.#callOf(header.call, header.syscall, payloads["args"]);

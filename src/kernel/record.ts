@@ -1,6 +1,5 @@
 // The record: the outcome of a call and all that belongs to it, in one transaction.
 import type { ErrorRecord } from "../abi/errors.ts";
-import type { JsonObject } from "../abi/json.ts";
 import { OsError } from "../abi/errors.ts";
 import type { Settled } from "./dispatch.ts";
 import type { Prepared } from "./process.ts";
@@ -40,11 +39,16 @@ function prepareOwn({ run, call }: CallContext, settled: Settled, outcome: Outco
   const base = { kind: "call.completed", call: call.number, syscall: call.syscall, effect: call.effect } as const;
   if (!outcome.ok || settled.kind === "error") {
     const error: ErrorRecord | undefined = outcome.ok ? undefined : outcome.error;
-    const text = JSON.stringify((error ?? null) as unknown as JsonObject);
-    return run.process.prepare([callEntry(call, { ...base, ...(error === undefined ? {} : { error: error.code }) }, { error: text })], { payloads: parts });
+    const text = JSON.stringify(error ?? null);
+    return run.process.prepare(
+      [callEntry(call, { ...base, ...(error === undefined ? {} : { error: error.code }) }, { error: text })],
+      { payloads: parts },
+    );
   }
   const usage = settled.usage === undefined ? {} : { usage: settled.usage };
   const by = settled.settled === undefined ? {} : { settled: settled.settled };
   const value = settled.stored?.text ?? JSON.stringify(outcome.value);
-  return run.process.prepare([callEntry(call, { ...base, ...usage, ...by }, { value })], { payloads: [...parts, ...(settled.stored?.parts ?? [])] });
+  return run.process.prepare([callEntry(call, { ...base, ...usage, ...by }, { value })], {
+    payloads: [...parts, ...(settled.stored?.parts ?? [])],
+  });
 }

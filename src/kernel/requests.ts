@@ -36,7 +36,10 @@ export function digestOf(context: CallContext): string {
 }
 
 /** Opens the request, unless the journal holds it already, and waits for a human's decision. */
-export async function askHuman(context: CallContext, ask: Ask): Promise<{ readonly request: RequestId; readonly decided: Decided }> {
+export async function askHuman(
+  context: CallContext,
+  ask: Ask,
+): Promise<{ readonly request: RequestId; readonly decided: Decided }> {
   const { run, call } = context;
   const recorded = call.recorded?.requests.findLast(({ kind }) => kind === ask.kind);
   if (recorded?.decision !== undefined) return { request: recorded.id, decided: recorded.decision };
@@ -56,13 +59,33 @@ async function open(context: CallContext, ask: Ask): Promise<RequestId> {
   const digest = digestOf(context);
   const item = itemOf({ context, ask, request, digest });
   const record: RequestRecord = { ...item, decided: null };
-  const opened = { kind: "request.opened", request, call: call.number, requestKind: ask.kind, digest, rule: ask.rule } as const;
-  const entries = [waitingEntry(call, { on: "human", call: call.number, request }), entryOf(opened, { request: item as unknown as JsonObject })];
+  const opened = {
+    kind: "request.opened",
+    request,
+    call: call.number,
+    requestKind: ask.kind,
+    digest,
+    rule: ask.rule,
+  } as const;
+  const entries = [
+    waitingEntry(call, { on: "human", call: call.number, request }),
+    entryOf(opened, { request: item as unknown as JsonObject }),
+  ];
   await services.commits.commit(process.prepare(entries, { payloads: call.parts, requests: [record] }));
   return request;
 }
 
-function itemOf({ context, ask, request, digest }: { context: CallContext; ask: Ask; request: RequestId; digest: string }): InboxItem {
+function itemOf({
+  context,
+  ask,
+  request,
+  digest,
+}: {
+  context: CallContext;
+  ask: Ask;
+  request: RequestId;
+  digest: string;
+}): InboxItem {
   const { services, run, call } = context;
   const about = ask.kind === "question" ? {} : aboutCall(call);
   return {
@@ -101,5 +124,7 @@ export function describeCall({ syscall, args, tool }: LiveCall): string {
 /** A human's no, as the process hears it. */
 export function refusal(decided: Decided): OsError {
   const note = "note" in decided && decided.note !== undefined ? decided.note : "";
-  return new OsError("denied", `${decided.by} said no${note === "" ? "." : `: ${note}`}`, { data: { rule: "human", reason: note } });
+  return new OsError("denied", `${decided.by} said no${note === "" ? "." : `: ${note}`}`, {
+    data: { rule: "human", reason: note },
+  });
 }

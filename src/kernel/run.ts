@@ -22,7 +22,12 @@ import type { Mail, Outcome, Recall, RecordedCall } from "./recall.ts";
 export type Issued = { readonly number: number; readonly syscall: ProcessCall; readonly args: Json };
 
 /** A call that the program issued and has not seen the outcome of. */
-type Pending = { waiting: boolean; dispatched: boolean; readonly resolve: (value: Json) => void; readonly reject: (error: OsError) => void };
+type Pending = {
+  waiting: boolean;
+  dispatched: boolean;
+  readonly resolve: (value: Json) => void;
+  readonly reject: (error: OsError) => void;
+};
 
 export type Decided = Decision & { readonly by: Actor };
 
@@ -90,7 +95,13 @@ export class Run {
 
   start(host: ProgramHost, task: Json): void {
     const { pid, spec, record } = this.process;
-    this.#program = host.start({ pid, agent: spec.agent, task, createdMs: record.createdMs, issue: (number, syscall, args) => this.#issue({ number, syscall, args }) });
+    this.#program = host.start({
+      pid,
+      agent: spec.agent,
+      task,
+      createdMs: record.createdMs,
+      issue: (number, syscall, args) => this.#issue({ number, syscall, args }),
+    });
     this.#program.result.then(
       (result) => this.#disposed || this.#events.finished(this, { result }),
       (error: unknown) => this.#disposed || this.#events.finished(this, { error }),
@@ -102,7 +113,13 @@ export class Run {
     return new Promise((resolve, reject) => {
       if (this.#disposed || this.#frozen) return;
       if (this.#pending.size >= CALLS_IN_FLIGHT_MAX) {
-        reject(new OsError("limit_exceeded", `A process may have ${CALLS_IN_FLIGHT_MAX} calls under way; wait for some before issuing more.`, { data: { limit: "calls_in_flight", max: CALLS_IN_FLIGHT_MAX } }));
+        reject(
+          new OsError(
+            "limit_exceeded",
+            `A process may have ${CALLS_IN_FLIGHT_MAX} calls under way; wait for some before issuing more.`,
+            { data: { limit: "calls_in_flight", max: CALLS_IN_FLIGHT_MAX } },
+          ),
+        );
         return;
       }
       this.#pending.set(issued.number, { waiting: false, dispatched: false, resolve, reject });
@@ -131,7 +148,10 @@ export class Run {
   }
 
   /** Sleeps until something may have changed since `pokes` was read, or until the time has come. */
-  async sleep(number: number, options: { readonly pokes: number; readonly untilMs?: number | undefined }): Promise<void> {
+  async sleep(
+    number: number,
+    options: { readonly pokes: number; readonly untilMs?: number | undefined },
+  ): Promise<void> {
     const pending = this.#pending.get(number);
     // Nothing of a run that was disposed of goes on (U4): whoever sleeps in it is forgotten with it.
     if (this.#disposed || pending === undefined) return new Promise(() => {});
@@ -139,17 +159,17 @@ export class Run {
     pending.waiting = true;
     this.#scheduleIdleCheck();
     await new Promise<void>((resolve) => {
-      let cancel: (() => void) | undefined;
+      const timer: { cancel?: () => void } = {};
       const wake = (): void => {
         this.#sleepers.delete(wake);
-        cancel?.();
+        timer.cancel?.();
         resolve();
       };
       this.#sleepers.add(wake);
       if (options.untilMs === undefined) return;
       const leftMs = Math.min(Math.max(0, options.untilMs - this.#clock.nowMs()), 2 ** 31 - 1);
-      cancel = this.#clock.after(leftMs, wake);
-      this.signal.addEventListener("abort", cancel, { once: true });
+      timer.cancel = this.#clock.after(leftMs, wake);
+      this.signal.addEventListener("abort", timer.cancel, { once: true });
     });
     pending.waiting = false;
   }
@@ -163,8 +183,10 @@ export class Run {
 
   /** An event that was appended to the journal from outside while the program runs. */
   notice(header: EventHeader, payload: Json): void {
-    if (header.kind === "message.delivered") this.#lateMail.push({ id: header.message, from: header.from, topic: header.topic, body: payload });
-    if (header.kind === "request.decided") this.#decisions.set(header.request, { ...(payload as Decision), by: header.by });
+    if (header.kind === "message.delivered")
+      this.#lateMail.push({ id: header.message, from: header.from, topic: header.topic, body: payload });
+    if (header.kind === "request.decided")
+      this.#decisions.set(header.request, { ...(payload as Decision), by: header.by });
     this.poke();
   }
 
@@ -245,8 +267,13 @@ export class Run {
   }
 
   #isIdle(): boolean {
-    const settled = this.#frozen || (this.#recall.exhausted && this.#recall.nextOutcome === undefined && this.#answers.length === 0);
+    const settled =
+      this.#frozen || (this.#recall.exhausted && this.#recall.nextOutcome === undefined && this.#answers.length === 0);
     const calls = [...this.#pending.values()];
-    return settled && (this.#frozen || calls.length > 0) && calls.every(({ waiting, dispatched }) => waiting || (this.#frozen && !dispatched));
+    return (
+      settled &&
+      (this.#frozen || calls.length > 0) &&
+      calls.every(({ waiting, dispatched }) => waiting || (this.#frozen && !dispatched))
+    );
   }
 }

@@ -153,7 +153,11 @@ export class Runner implements Runs {
     let before: ProcessId | undefined;
     const pids: ProcessId[] = [];
     for (;;) {
-      const page = await store.processes({ states: ["ready", "running"], limit: PAGE, ...(before === undefined ? {} : { before }) });
+      const page = await store.processes({
+        states: ["ready", "running"],
+        limit: PAGE,
+        ...(before === undefined ? {} : { before }),
+      });
       pids.push(...page.map(({ pid }) => pid));
       before = page.at(-1)?.pid;
       if (page.length < PAGE) break;
@@ -271,7 +275,9 @@ export class Runner implements Runs {
     const header = { kind: "process.stopped", by: "reeve" } as const;
     const prepared = process.prepare([entryOf(header, { reason: reason as unknown as JsonObject })]);
     this.drop(process.pid);
-    this.#of().commits.commit(prepared).catch(() => {});
+    this.#of()
+      .commits.commit(prepared)
+      .catch(() => {});
   }
 
   #ring(): void {
@@ -290,6 +296,10 @@ export class Runner implements Runs {
 }
 
 const unissuedCall = (number: number): OsError =>
-  new OsError("replay_divergence", `The program ended without issuing call ${number}, whose outcome its journal holds. Programs must be deterministic between system calls; if the agent's source was changed, bring back the version that the process was started with.`, {
-    data: { call: number, field: "issued", recorded: number, issued: null },
-  });
+  new OsError(
+    "replay_divergence",
+    `The program ended without issuing call ${number}, whose outcome its journal holds. Programs must be deterministic between system calls; if the agent's source was changed, bring back the version that the process was started with.`,
+    {
+      data: { call: number, field: "issued", recorded: number, issued: null },
+    },
+  );

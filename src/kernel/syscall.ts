@@ -79,7 +79,8 @@ async function recall(run: Run, call: LiveCall): Promise<"answered" | "live"> {
 /** Identity says whether the process may, governance whether it should. */
 async function authorise({ services, run, call }: CallContext): Promise<Decision> {
   if (call.invalid !== undefined) throw call.invalid;
-  if (rowOf(call.syscall).right === "tree") call.target = await services.table.life((call.args as { pid: ProcessId }).pid);
+  if (rowOf(call.syscall).right === "tree")
+    call.target = await services.table.life((call.args as { pid: ProcessId }).pid);
   const right = services.ports.identity.authorise(run.process, call);
   const decision = right.kind === "allow" ? services.ports.governance.decide(run.process, call) : right;
   if (decision.kind !== "deny") return decision;
@@ -95,7 +96,12 @@ async function approve(context: CallContext, decision: Decision): Promise<void> 
   const { call } = context;
   if (decision.kind !== "ask" || call.recorded?.intended === true) return;
   const { rule, reason } = decision;
-  const { request, decided } = await askHuman(context, { kind: "approval", question: describeCall(call), rule, reason });
+  const { request, decided } = await askHuman(context, {
+    kind: "approval",
+    question: describeCall(call),
+    rule,
+    reason,
+  });
   if (decided.verdict !== "approved") throw refusal(decided);
   call.approval = request;
 }

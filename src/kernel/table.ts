@@ -20,7 +20,9 @@ const REQUESTS_MAX = CALLS_IN_FLIGHT_MAX;
 type Slot = { pins: number; readonly process: Promise<Process> };
 
 const noSuchProcess = (pid: ProcessId): OsError =>
-  new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, { data: { what: "process", id: pid } });
+  new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, {
+    data: { what: "process", id: pid },
+  });
 
 export class ProcessTable {
   readonly #store: Store;
@@ -134,7 +136,11 @@ export class ProcessTable {
     const opened = openEvent(first);
     const { spec, task } = payloadTexts(opened, await this.#store.payloads(distantAddresses([opened])));
     if (spec === undefined || task === undefined)
-      throw new OsError("not_found", `What process ${pid} was created with has been erased; it can be listed, but not run.`, { data: { what: "payload", id: pid } });
+      throw new OsError(
+        "not_found",
+        `What process ${pid} was created with has been erased; it can be listed, but not run.`,
+        { data: { what: "payload", id: pid } },
+      );
     return { spec: JSON.parse(spec) as Spec, task: JSON.parse(task) as Json };
   }
 }

@@ -19,7 +19,11 @@ export function wakeMsOf(waits: readonly Wait[]): number | null {
   return times.length === 0 ? null : Math.min(...times);
 }
 
-const withWaits = (record: ProcessRecord, waits: Wait[]): ProcessRecord => ({ ...record, waits, wakeMs: wakeMsOf(waits) });
+const withWaits = (record: ProcessRecord, waits: Wait[]): ProcessRecord => ({
+  ...record,
+  waits,
+  wakeMs: wakeMsOf(waits),
+});
 
 /** What has been used up after one more outcome. */
 export function spendFor(spent: Spent, header: Extract<EventHeader, { kind: "call.completed" }>): Spent {
@@ -34,7 +38,8 @@ export function spendFor(spent: Spent, header: Extract<EventHeader, { kind: "cal
 }
 
 /** A waiting process has something to do again; any other stays what it is. */
-const roused = (record: ProcessRecord): ProcessRecord => (record.state === "waiting" ? { ...record, state: "ready" } : record);
+const roused = (record: ProcessRecord): ProcessRecord =>
+  record.state === "waiting" ? { ...record, state: "ready" } : record;
 
 const waitsForMessage = (record: ProcessRecord, topic: string): boolean =>
   record.waits.some((wait) => wait.on === "message" && (wait.topic === undefined || wait.topic === topic));

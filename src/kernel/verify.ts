@@ -30,12 +30,24 @@ export function verify(services: Services, pid: ProcessId): Promise<VerifyReport
     while (!recall.exhausted) await recall.readOn();
     const { events, calls } = recall.counts;
     const chain = { intact: recall.brokenAt === null, brokenAt: recall.brokenAt };
-    return { pid, identical: difference === null && chain.intact, events, calls, difference, chain, elapsedMs: clock.nowMs() - startedMs };
+    return {
+      pid,
+      identical: difference === null && chain.intact,
+      events,
+      calls,
+      difference,
+      chain,
+      elapsedMs: clock.nowMs() - startedMs,
+    };
   });
 }
 
 /** The first difference, or null. Ends when the journal does, or the program. */
-function compare(services: Services, process: Process, { recall, task }: { recall: Recall; task: Json }): Promise<Difference | null> {
+function compare(
+  services: Services,
+  process: Process,
+  { recall, task }: { recall: Recall; task: Json },
+): Promise<Difference | null> {
   const { clock, programs } = services.ports;
   return new Promise((resolve, reject) => {
     let progress = 0;
@@ -54,18 +66,22 @@ function compare(services: Services, process: Process, { recall, task }: { recal
       events: {
         idle: () => {},
         failed: (_run, error) => failed(error),
-        finished: (_run, end) => found(run.unissued === undefined ? exitDifference(process, end) : unissued(run.unissued)),
+        finished: (_run, end) =>
+          found(run.unissued === undefined ? exitDifference(process, end) : unissued(run.unissued)),
         issued: (_run, issued) => {
           progress += 1;
           open += 1;
           const call = receive(process, issued);
-          recall.find(call.number).then((recorded) => {
-            open -= 1;
-            const difference = recorded === undefined ? undefined : differenceOf(call, recorded);
-            if (difference !== undefined) return found(difference.data as unknown as Difference);
-            if (recorded?.outcome !== undefined) return run.reissued(recorded);
-            return undefined;
-          }).catch(failed);
+          recall
+            .find(call.number)
+            .then((recorded) => {
+              open -= 1;
+              const difference = recorded === undefined ? undefined : differenceOf(call, recorded);
+              if (difference !== undefined) return found(difference.data as unknown as Difference);
+              if (recorded?.outcome !== undefined) return run.reissued(recorded);
+              return undefined;
+            })
+            .catch(failed);
         },
       },
     });
@@ -78,7 +94,8 @@ function compare(services: Services, process: Process, { recall, task }: { recal
       seen = progress;
       // An exited process's program still has to end by itself; one that goes on has reached its journal's end.
       if (ended && open === 0 && stillMs > 0 && process.record.exit?.how !== "completed") return found(null);
-      if (stillMs >= STUCK_AFTER_MS) return found(left === undefined ? (ended ? exitDifference(process, undefined) : null) : unissued(left));
+      if (stillMs >= STUCK_AFTER_MS)
+        return found(left === undefined ? (ended ? exitDifference(process, undefined) : null) : unissued(left));
       cancelWatch = clock.after(LOOK_EVERY_MS, watch);
       return undefined;
     };
@@ -94,7 +111,11 @@ function exitDifference(process: Process, end: End | undefined): Difference | nu
   const { exit } = process.record;
   if (exit === null || exit.how === "killed") return null;
   const recorded = exit.how === "completed" ? exit.result : exit.error.message;
-  const again = end === undefined ? null : "result" in end ? end.result : errorRecord(end.error, "program_failed").message;
-  const same = end !== undefined && "result" in end === (exit.how === "completed") && JSON.stringify(recorded) === JSON.stringify(again);
+  const again =
+    end === undefined ? null : "result" in end ? end.result : errorRecord(end.error, "program_failed").message;
+  const same =
+    end !== undefined &&
+    "result" in end === (exit.how === "completed") &&
+    JSON.stringify(recorded) === JSON.stringify(again);
   return same ? null : { call: -1, field: "exit", recorded, issued: again };
 }

@@ -25,7 +25,11 @@ export function waitingEntry(call: LiveCall, wait: Wait): Entry {
  * Waits until `check` gives something. The wait is recorded once, before the first sleep; after a restart the recorded one
  * holds, so that a time that was set stays set.
  */
-export async function waitUntil<T>({ services, run, call }: CallContext, wait: Wait, check: () => T | undefined | Promise<T | undefined>): Promise<T> {
+export async function waitUntil<T>(
+  { services, run, call }: CallContext,
+  wait: Wait,
+  check: () => T | undefined | Promise<T | undefined>,
+): Promise<T> {
   const held = call.wait ?? wait;
   const untilMs = "untilMs" in held ? held.untilMs : undefined;
   for (;;) {
@@ -46,4 +50,3 @@ export function untilMsOf({ services, call }: CallContext, ms: number): number {
   const recorded = call.wait !== undefined && "untilMs" in call.wait ? call.wait.untilMs : undefined;
   return recorded ?? services.ports.clock.nowMs() + ms;
 }
-

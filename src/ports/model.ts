@@ -29,7 +29,10 @@ export interface Models {
    * `timeout`, or `cancelled` when the signal fires. A stream that breaks off is `model_failed`, retryable: no part of it counts.
    * `onDelta` gets the words as they come.
    */
-  generate(request: ModelRequest, options: { readonly signal: AbortSignal; readonly onDelta: (text: string) => void }): Promise<ModelAnswer>;
+  generate(
+    request: ModelRequest,
+    options: { readonly signal: AbortSignal; readonly onDelta: (text: string) => void },
+  ): Promise<ModelAnswer>;
   /** What `reeve doctor` says of each provider; asks no model. */
   checks(): readonly Check[];
 }

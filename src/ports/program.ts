@@ -37,5 +37,8 @@ export interface ProgramHost {
 export interface AgentSource {
   /** Rejects with `not_found` (naming what there is) or `agent_invalid` (naming the file and the fault). */
   find(name: string): Promise<Agent>;
-  list(): Promise<{ readonly agents: readonly Agent[]; readonly invalid: readonly { readonly file: string; readonly message: string }[] }>;
+  list(): Promise<{
+    readonly agents: readonly Agent[];
+    readonly invalid: readonly { readonly file: string; readonly message: string }[];
+  }>;
 }

@@ -13,7 +13,11 @@ export interface System {
    * Performs an operator's call. The arguments are checked here, so a door may pass on what it got.
    * Rejects with an OsError. `journal.follow` is not among them: see `follow`.
    */
-  operate<Name extends Exclude<OperatorCall, "journal.follow">>(name: Name, args: Input<Name>, by: Actor): Promise<Output<Name>>;
+  operate<Name extends Exclude<OperatorCall, "journal.follow">>(
+    name: Name,
+    args: Input<Name>,
+    by: Actor,
+  ): Promise<Output<Name>>;
   /** Events from `from` on, those that exist and those to come; ends when the process has exited or the signal fires. Rejects with `not_found`. */
   follow(pid: ProcessId, from: number, signal: AbortSignal): AsyncIterable<StreamItem>;
 }

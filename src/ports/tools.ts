@@ -39,7 +39,10 @@ export interface Tools {
   call(invocation: Invocation, options: { readonly signal: AbortSignal }): Promise<ToolOutcome>;
   /** Asks the tool's own `reconcile` what became of a call; `unknown` if it has none. */
   reconcile(invocation: Invocation): Promise<Settlement>;
-  list(): Promise<{ readonly tools: readonly ToolDefinition[]; readonly unavailable: readonly { readonly source: string; readonly message: string }[] }>;
+  list(): Promise<{
+    readonly tools: readonly ToolDefinition[];
+    readonly unavailable: readonly { readonly source: string; readonly message: string }[];
+  }>;
   close(): Promise<void>;
 }
 
@@ -56,6 +59,10 @@ export interface ToolSource {
   /** Its tools now. Rejects with `tool_unavailable` naming the source and the cause, within its start time. */
   tools(): Promise<readonly SourceTool[]>;
   /** As in `Tools.call`; the signal fires when the time is up or the call is given up. */
-  call(name: string, args: JsonObject, options: { readonly key: string; readonly signal: AbortSignal }): Promise<ToolOutcome>;
+  call(
+    name: string,
+    args: JsonObject,
+    options: { readonly key: string; readonly signal: AbortSignal },
+  ): Promise<ToolOutcome>;
   close(): Promise<void>;
 }

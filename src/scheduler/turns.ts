@@ -13,58 +13,85 @@ import type { Lease, Resource, Scheduler } from "../ports/scheduler.ts";
 type Waiter = { readonly process: ProcessView; readonly admit: (lease: Lease) => void };
 type Queue = { used: number; readonly waiters: Set<Waiter> };
 
-const cancelled = (resource: Resource): OsError => new OsError("cancelled", `The call was given up while it waited for ${resource.name}.`);
+const cancelled = (resource: Resource): OsError =>
+  new OsError("cancelled", `The call was given up while it waited for ${resource.name}.`);
 
-function exhausted(process: ProcessView, what: "calls" | "tokens", { max, spent }: { max: number; spent: number }): OsError {
-  return new OsError("budget_exhausted", `Process ${process.pid} has a budget of ${max} ${what} and has used ${spent}. Raise the agent's \`budget.${what}\`, or give the task a larger one.`, { data: { budget: what, max, spent } });
+function exhausted(
+  process: ProcessView,
+  what: "calls" | "tokens",
+  { max, spent }: { max: number; spent: number },
+): OsError {
+  return new OsError(
+    "budget_exhausted",
+    `Process ${process.pid} has a budget of ${max} ${what} and has used ${spent}. Raise the agent's \`budget.${what}\`, or give the task a larger one.`,
+    { data: { budget: what, max, spent } },
+  );
 }
 
-export function createScheduler(): Scheduler {
-  const queues = new Map<string, Queue>();
-  const underWay = new WeakMap<ProcessView, number>();
+export const createScheduler = (): Scheduler => new Turns();
 
-  function queueOf({ name }: Resource): Queue {
-    const queue = queues.get(name) ?? { used: 0, waiters: new Set<Waiter>() };
-    queues.set(name, queue);
+class Turns implements Scheduler {
+  readonly #queues = new Map<string, Queue>();
+  readonly #underWay = new WeakMap<ProcessView, number>();
+
+  admit(process: ProcessView, resource: Resource, signal: AbortSignal): Promise<Lease> | Lease {
+    this.#checkBudget(process);
+    if (signal.aborted) throw cancelled(resource);
+    const queue = this.#queueOf(resource);
+    this.#count(process, 1);
+    if (queue.used >= resource.concurrency || queue.waiters.size > 0)
+      return this.#wait(process, resource, { queue, signal });
+    queue.used += 1;
+    return this.#lease(process, resource, queue);
+  }
+
+  #queueOf({ name }: Resource): Queue {
+    const queue = this.#queues.get(name) ?? { used: 0, waiters: new Set<Waiter>() };
+    this.#queues.set(name, queue);
     return queue;
   }
 
-  function checkBudget(process: ProcessView): void {
+  #checkBudget(process: ProcessView): void {
     const { budget, spent } = process;
-    const calls = spent.calls + (underWay.get(process) ?? 0);
+    const calls = spent.calls + (this.#underWay.get(process) ?? 0);
     const tokens = spent.inputTokens + spent.outputTokens;
-    if (budget.calls !== undefined && calls >= budget.calls) throw exhausted(process, "calls", { max: budget.calls, spent: calls });
-    if (budget.tokens !== undefined && tokens >= budget.tokens) throw exhausted(process, "tokens", { max: budget.tokens, spent: tokens });
+    if (budget.calls !== undefined && calls >= budget.calls)
+      throw exhausted(process, "calls", { max: budget.calls, spent: calls });
+    if (budget.tokens !== undefined && tokens >= budget.tokens)
+      throw exhausted(process, "tokens", { max: budget.tokens, spent: tokens });
   }
 
-  const count = (process: ProcessView, by: 1 | -1): void => {
-    underWay.set(process, (underWay.get(process) ?? 0) + by);
-  };
+  #count(process: ProcessView, by: 1 | -1): void {
+    this.#underWay.set(process, (this.#underWay.get(process) ?? 0) + by);
+  }
 
-  function lease(process: ProcessView, resource: Resource, queue: Queue): Lease {
+  #lease(process: ProcessView, resource: Resource, queue: Queue): Lease {
     let out = true;
-    return {
-      release: () => {
-        if (!out) return;
-        out = false;
-        queue.used -= 1;
-        count(process, -1);
-        next(resource, queue);
-      },
+    const release = (): void => {
+      if (!out) return;
+      out = false;
+      queue.used -= 1;
+      this.#count(process, -1);
+      this.#next(resource, queue);
     };
+    return { release };
   }
 
-  function next(resource: Resource, queue: Queue): void {
+  #next(resource: Resource, queue: Queue): void {
     for (const waiter of queue.waiters) {
       if (queue.used >= resource.concurrency) return;
       queue.waiters.delete(waiter);
       queue.used += 1;
-      waiter.admit(lease(waiter.process, resource, queue));
+      waiter.admit(this.#lease(waiter.process, resource, queue));
     }
-    if (queue.used === 0 && queue.waiters.size === 0) queues.delete(resource.name);
+    if (queue.used === 0 && queue.waiters.size === 0) this.#queues.delete(resource.name);
   }
 
-  function wait(process: ProcessView, resource: Resource, { queue, signal }: { queue: Queue; signal: AbortSignal }): Promise<Lease> {
+  #wait(
+    process: ProcessView,
+    resource: Resource,
+    { queue, signal }: { queue: Queue; signal: AbortSignal },
+  ): Promise<Lease> {
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         process,
@@ -75,23 +102,11 @@ export function createScheduler(): Scheduler {
       };
       const leave = (): void => {
         queue.waiters.delete(waiter);
-        count(process, -1);
+        this.#count(process, -1);
         reject(cancelled(resource));
       };
       signal.addEventListener("abort", leave, { once: true });
       queue.waiters.add(waiter);
     });
   }
-
-  return {
-    admit: (process, resource, signal) => {
-      checkBudget(process);
-      if (signal.aborted) throw cancelled(resource);
-      const queue = queueOf(resource);
-      count(process, 1);
-      if (queue.used >= resource.concurrency || queue.waiters.size > 0) return wait(process, resource, { queue, signal });
-      queue.used += 1;
-      return lease(process, resource, queue);
-    },
-  };
 }

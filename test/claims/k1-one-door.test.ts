@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Json, JsonObject } from "../../src/abi/json.ts";
+import type { Json } from "../../src/abi/json.ts";
 import { PROCESS_CALLS } from "../../src/abi/syscalls.ts";
 import { createModuleHost } from "../../src/drivers/program-module/host.ts";
 import { createNativeHost } from "../../src/drivers/program-native/host.ts";
@@ -74,7 +74,19 @@ export async function escape() {
 async function outcome(programs: ProgramHost, file: string): Promise<{ result: unknown; calls: number }> {
   const medium = fresh();
   const store = await medium.open();
-  const agent = { manifest: { name: "escaper", description: "tries", tools: [], agents: [], budget: {}, turns: 1, conversation: "none" }, program: { kind: "module", file }, hash: "h" } as const;
+  const agent = {
+    manifest: {
+      name: "escaper",
+      description: "tries",
+      tools: [],
+      agents: [],
+      budget: {},
+      turns: 1,
+      conversation: "none",
+    },
+    program: { kind: "module", file },
+    hash: "h",
+  } as const;
   const source = { find: async () => agent as never, list: async () => ({ agents: [], invalid: [] }) };
   const system = await bootTest({ store, agents: {}, parts: { programs, agents: source } });
   const { pid } = await system.operate("process.spawn", { agent: "escaper", task: null }, "test");
@@ -83,7 +95,10 @@ async function outcome(programs: ProgramHost, file: string): Promise<{ result: u
   system.close();
   await programs.close();
   await store.close();
-  return { result: exit?.how === "completed" ? exit.result : exit, calls: events.filter(({ header }) => header["kind"] === "call.completed").length };
+  return {
+    result: exit?.how === "completed" ? exit.result : exit,
+    calls: events.filter(({ header }) => header["kind"] === "call.completed").length,
+  };
 }
 
 describe("K1 one door", () => {
@@ -94,10 +109,16 @@ describe("K1 one door", () => {
     const { pid } = await system.operate("process.spawn", { agent: "everything", task: null }, "test");
     for await (const item of system.follow(pid, 0, AbortSignal.timeout(10_000))) {
       if (item.kind !== "event" || item.event.header.kind !== "request.opened") continue;
-      await system.operate("human.decide", { request: item.event.header.request, decision: { verdict: "answered", answer: "well" } }, "ann");
+      await system.operate(
+        "human.decide",
+        { request: item.event.header.request, decision: { verdict: "answered", answer: "well" } },
+        "ann",
+      );
     }
     const { events } = await system.operate("journal.read", { pid }, "test");
-    const completed = events.flatMap(({ header, payloads }) => (header["kind"] === "call.completed" ? [{ syscall: header["syscall"], ok: (payloads as JsonObject)["error"] === undefined }] : []));
+    const completed = events.flatMap(({ header, payloads }) =>
+      header["kind"] === "call.completed" ? [{ syscall: header["syscall"], ok: payloads["error"] === undefined }] : [],
+    );
     expect(completed.filter(({ ok }) => !ok)).toEqual([]);
     expect(new Set(completed.map(({ syscall }) => syscall))).toEqual(new Set(PROCESS_CALLS));
     system.close();
@@ -114,7 +135,12 @@ describe("K1 one door", () => {
     const { file } = escaper();
     const unguarded = createNativeHost({});
     const host: ProgramHost = {
-      start: (start) => ({ result: import(pathToFileURL(file).href).then((module: { default: AgentModule }) => module.default.program(start.issue, start.task)), dispose: () => {} }),
+      start: (start) => ({
+        result: import(pathToFileURL(file).href).then((module: { default: AgentModule }) =>
+          module.default.program(start.issue, start.task),
+        ),
+        dispose: () => {},
+      }),
       close: () => unguarded.close(),
     };
     process.env["K1_SECRET"] = "in the environment";
@@ -133,6 +159,9 @@ function escaper(): { file: string; folder: string } {
   const author = fileURLToPath(new URL("../../src/sdk/author.ts", import.meta.url));
   const file = join(folder, "escaper.ts");
   const body = ESCAPES.replaceAll("TARGET", JSON.stringify(target)).replace("PORT", "9");
-  writeFileSync(file, `import { agent } from ${JSON.stringify(author)};\n${body}\nexport default agent({ name: "escaper", description: "tries", run: escape });\n`);
+  writeFileSync(
+    file,
+    `import { agent } from ${JSON.stringify(author)};\n${body}\nexport default agent({ name: "escaper", description: "tries", run: escape });\n`,
+  );
   return { file, folder };
 }

@@ -13,7 +13,10 @@ afterEach(() => mediums.splice(0).forEach((medium) => medium.dispose()));
 type Seen = { outcomes: number };
 
 /** Runs a program of five calls on a medium that loses power after `writes` appends; answers with what the program saw. */
-async function runUntilPowerFails(medium: Medium, { writes, acknowledgeEarly }: { writes: number; acknowledgeEarly: boolean }): Promise<Seen> {
+async function runUntilPowerFails(
+  medium: Medium,
+  { writes, acknowledgeEarly }: { writes: number; acknowledgeEarly: boolean },
+): Promise<Seen> {
   const seen: Seen = { outcomes: 0 };
   const store = await medium.open();
   let appends = 0;

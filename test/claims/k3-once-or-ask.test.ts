@@ -14,10 +14,20 @@ const mediums: Medium[] = [];
 afterEach(() => mediums.splice(0).forEach((medium) => medium.dispose()));
 
 const agents = {
-  payer: { manifest: { tools: ["bank.pay"] }, run: async (sys: Parameters<NonNullable<Parameters<typeof bootTest>[0]["agents"][string]["run"]>>[0]) => (await sys.tool.call({ tool: "bank.pay", args: { cents: 500 } })).text },
+  payer: {
+    manifest: { tools: ["bank.pay"] },
+    run: async (sys: Parameters<NonNullable<Parameters<typeof bootTest>[0]["agents"][string]["run"]>>[0]) =>
+      (await sys.tool.call({ tool: "bank.pay", args: { cents: 500 } })).text,
+  },
 };
 
-type Second = { readonly system: TestSystem; readonly store: Store; readonly pid: ProcessId; readonly performedAgain: number; close(): Promise<void> };
+type Second = {
+  readonly system: TestSystem;
+  readonly store: Store;
+  readonly pid: ProcessId;
+  readonly performedAgain: number;
+  close(): Promise<void>;
+};
 
 /** Cuts the first system off while the payment is under way, and boots a second one. */
 async function interrupted(tool: Omit<TestTool, "run"> & { manifest: Partial<ToolManifest> }): Promise<Second> {
@@ -37,9 +47,16 @@ async function interrupted(tool: Omit<TestTool, "run"> & { manifest: Partial<Too
   const tools = fakeTools({ "bank.pay": { ...tool, run: () => done("paid") } });
   const system = await bootTest({ store, agents, tools });
   return {
-    system, store, pid,
-    get performedAgain() { return tools.performed.length; },
-    close: async () => { system.close(); await store.close(); },
+    system,
+    store,
+    pid,
+    get performedAgain() {
+      return tools.performed.length;
+    },
+    close: async () => {
+      system.close();
+      await store.close();
+    },
   };
 }
 
@@ -51,14 +68,22 @@ async function settlement({ system, pid }: Second): Promise<string> {
   throw new Error("No settlement was asked for.");
 }
 
-const exitOf = async ({ system, pid }: Second): Promise<unknown> => (await system.operate("process.wait", { pid, timeoutMs: 5000 }, "test")).exit;
+const exitOf = async ({ system, pid }: Second): Promise<unknown> =>
+  (await system.operate("process.wait", { pid, timeoutMs: 5000 }, "test")).exit;
 
 describe("K3 once, or ask", () => {
   it("asks a human when nothing else can tell, and takes his word that it was done", async () => {
     const second = await interrupted({ manifest: { effect: "write" } });
     const request = await settlement(second);
     expect(second.performedAgain).toBe(0);
-    await second.system.operate("human.decide", { request: request as never, decision: { verdict: "settled", outcome: "done", result: { text: "paid, says the bank" } } }, "ann");
+    await second.system.operate(
+      "human.decide",
+      {
+        request: request as never,
+        decision: { verdict: "settled", outcome: "done", result: { text: "paid, says the bank" } },
+      },
+      "ann",
+    );
     expect(await exitOf(second)).toEqual({ how: "completed", result: "paid, says the bank" });
     expect(second.performedAgain).toBe(0);
     await second.close();
@@ -67,14 +92,21 @@ describe("K3 once, or ask", () => {
   it("performs it when a human says that it was not done", async () => {
     const second = await interrupted({ manifest: { effect: "write" } });
     const request = await settlement(second);
-    await second.system.operate("human.decide", { request: request as never, decision: { verdict: "settled", outcome: "not_done" } }, "ann");
+    await second.system.operate(
+      "human.decide",
+      { request: request as never, decision: { verdict: "settled", outcome: "not_done" } },
+      "ann",
+    );
     expect(await exitOf(second)).toEqual({ how: "completed", result: "paid" });
     expect(second.performedAgain).toBe(1);
     await second.close();
   });
 
   it("takes the word of the tool's own reconcile", async () => {
-    const second = await interrupted({ manifest: { effect: "write", reconcile: "find" }, reconcile: async () => ({ status: "done", content: { text: "found it" } }) });
+    const second = await interrupted({
+      manifest: { effect: "write", reconcile: "find" },
+      reconcile: async () => ({ status: "done", content: { text: "found it" } }),
+    });
     expect(await exitOf(second)).toEqual({ how: "completed", result: "found it" });
     expect(second.performedAgain).toBe(0);
     await second.close();

@@ -15,7 +15,12 @@ afterEach(() => mediums.splice(0).forEach((medium) => medium.dispose()));
 /** Three turns: two tools at once, one tool, a closing word. */
 function script({ messages }: ModelRequest): Partial<ModelAnswer> {
   const turn = messages.filter(({ role }) => role === "assistant").length;
-  const call = (id: string, tool: string): ModelAnswer["content"][number] => ({ type: "tool-call", id, name: tool, input: { turn } });
+  const call = (id: string, tool: string): ModelAnswer["content"][number] => ({
+    type: "tool-call",
+    id,
+    name: tool,
+    input: { turn },
+  });
   if (turn === 0) return { content: [call("a", "shop.look"), call("b", "shop.pay")], finishReason: "tool-calls" };
   if (turn === 1) return { content: [call("c", "shop.look")], finishReason: "tool-calls" };
   return say("all done");
@@ -24,7 +29,10 @@ function script({ messages }: ModelRequest): Partial<ModelAnswer> {
 const world = () => ({
   models: fakeModel(script),
   tools: fakeTools({
-    "shop.look": { manifest: { effect: "read" }, run: async () => (await new Promise((resolve) => setTimeout(resolve, 5)), done("seen")) },
+    "shop.look": {
+      manifest: { effect: "read" },
+      run: async () => (await new Promise((resolve) => setTimeout(resolve, 5)), done("seen")),
+    },
     "shop.pay": { manifest: { effect: "write" }, run: () => done("paid") },
   }),
 });
@@ -73,8 +81,13 @@ describe("K4 the same journal, the same run", () => {
     const store = await medium.open();
     const system = await bootTest({ store, agents, ...world() });
     process.env["K4_SIZE"] = "9";
-    const { identical, difference } = await system.operate("journal.verify", { pid }, "test").finally(() => delete process.env["K4_SIZE"]);
-    expect({ identical, difference }).toEqual({ identical: false, difference: { call: 0, field: "args", recorded: '{"size":8}', issued: '{"size":9}' } });
+    const { identical, difference } = await system
+      .operate("journal.verify", { pid }, "test")
+      .finally(() => delete process.env["K4_SIZE"]);
+    expect({ identical, difference }).toEqual({
+      identical: false,
+      difference: { call: 0, field: "args", recorded: '{"size":8}', issued: '{"size":9}' },
+    });
     system.close();
     await store.close();
   });
@@ -83,7 +96,10 @@ describe("K4 the same journal, the same run", () => {
     const medium = fresh();
     const pid = await ran(medium, "clerk");
     const store = await medium.open();
-    const events: typeof store.events = async (...args) => (await store.events(...args)).map((event) => (event.seq === 3 ? { ...event, header: event.header.replace(/"atMs":\d/, '"atMs":9') } : event));
+    const events: typeof store.events = async (...args) =>
+      (await store.events(...args)).map((event) =>
+        event.seq === 3 ? { ...event, header: event.header.replace(/"atMs":\d/, '"atMs":9') } : event,
+      );
     const system = await bootTest({ store: withParts(store, { events }), agents, ...world() });
     const report = await system.operate("journal.verify", { pid }, "test");
     expect(report).toMatchObject({ identical: false, chain: { intact: false, brokenAt: 3 } });
@@ -99,7 +115,9 @@ describe("K4 the same journal, the same run", () => {
     if (row === undefined) throw new Error("The process is not there.");
     await store.append({ journals: [], processes: [{ ...row, state: "ready", exit: null }] });
     const { models, tools } = world();
-    const forgetful = withParts(store, { events: async (asked, from) => (from === 0 ? store.events(asked, 0, 1) : []) });
+    const forgetful = withParts(store, {
+      events: async (asked, from) => (from === 0 ? store.events(asked, 0, 1) : []),
+    });
     const system = await bootTest({ store: forgetful, agents, models, tools });
     await system.operate("process.wait", { pid, timeoutMs: 3000 }, "test");
     expect(models.asked.length).toBeGreaterThan(0);

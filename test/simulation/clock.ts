@@ -22,7 +22,8 @@ export class SimulatedClock implements Clock {
   advance(): boolean {
     let next: Timer | undefined;
     for (const timer of this.#timers) {
-      if (next === undefined || timer.atMs < next.atMs || (timer.atMs === next.atMs && timer.order < next.order)) next = timer;
+      if (next === undefined || timer.atMs < next.atMs || (timer.atMs === next.atMs && timer.order < next.order))
+        next = timer;
     }
     if (next === undefined) return false;
     this.#timers.delete(next);

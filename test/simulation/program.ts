@@ -16,7 +16,8 @@ const TOOLS = ["w.read", "w.once", "w.keyed", "w.traced", "w.destroy"] as const;
 
 type Step = (sys: Sys, chance: Chance, task: SimulatedTask) => Promise<Json>;
 
-const useTool: Step = async (sys, chance) => (await sys.tool.call({ tool: chance.pick(TOOLS), args: { value: chance.below(1000) } })).text;
+const useTool: Step = async (sys, chance) =>
+  (await sys.tool.call({ tool: chance.pick(TOOLS), args: { value: chance.below(1000) } })).text;
 
 const STEPS: readonly Step[] = [
   useTool,
@@ -27,21 +28,27 @@ const STEPS: readonly Step[] = [
   async (sys) => (await sys.clock.now({}), "looked at the clock"),
   async (sys) => (await sys.human.ask({ question: "Go on?" })).answer,
   async (sys, chance) => (await sys.message.receive({ timeoutMs: chance.below(1000) })).message?.body ?? "no message",
-  async (sys, chance) => (await sys.model.generate({ messages: [{ role: "user", content: `say ${chance.below(100)}` }] })).content[0]?.type ?? "nothing",
+  async (sys, chance) =>
+    (await sys.model.generate({ messages: [{ role: "user", content: `say ${chance.below(100)}` }] })).content[0]
+      ?.type ?? "nothing",
   async (sys, chance) => {
     const draws = Array.from({ length: 2 + chance.below(3) }, () => new Chance(chance.below(2 ** 31)));
     return Promise.all(draws.map((draw) => guarded(() => useTool(sys, draw, { seed: 0, depth: 0, steps: 0 }))));
   },
   async (sys, chance) => {
     const [first, second] = [new Chance(chance.below(2 ** 31)), chance.below(500)];
-    return Promise.race([guarded(() => useTool(sys, first, { seed: 0, depth: 0, steps: 0 })), sys.clock.sleep({ ms: second }).then(() => "too late")]);
+    return Promise.race([
+      guarded(() => useTool(sys, first, { seed: 0, depth: 0, steps: 0 })),
+      sys.clock.sleep({ ms: second }).then(() => "too late"),
+    ]);
   },
 ];
 
 const withChild: Step = async (sys, chance, { depth }) => {
   const task: SimulatedTask = { seed: chance.below(2 ** 31), depth: depth - 1, steps: 1 + chance.below(3) };
   const { pid } = await sys.process.spawn({ agent: "walker", task });
-  if (chance.below(2) === 0) await guarded(async () => (await sys.message.send({ pid, topic: "greeting", body: "hello" }), "sent"));
+  if (chance.below(2) === 0)
+    await guarded(async () => (await sys.message.send({ pid, topic: "greeting", body: "hello" }), "sent"));
   const { exit } = await sys.process.wait({ pid });
   return exit?.how ?? "still there";
 };

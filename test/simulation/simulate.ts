@@ -25,15 +25,37 @@ const BOOTS_MAX = 200;
 const MOVES_MAX = 100_000;
 const ROOTS = 3;
 
-type Life = { readonly medium: MemoryMedium; readonly world: World; readonly clock: SimulatedClock; readonly chance: Chance; readonly seen: Map<string, string>; readonly faults: string[]; appends: number; crashes: number };
+type Life = {
+  readonly medium: MemoryMedium;
+  readonly world: World;
+  readonly clock: SimulatedClock;
+  readonly chance: Chance;
+  readonly seen: Map<string, string>;
+  readonly faults: string[];
+  appends: number;
+  crashes: number;
+};
 
 /** What is taken out to see that the invariants notice: tools passed off as ones that only read, so that no intent is written. */
 export type Unplugged = { readonly unplugIntent?: boolean };
 
 /** Plays one history. `crashes` are by the number of the append over all boots, in ascending order. */
-export async function simulate(seed: number, crashes: readonly Crash[] = [], { unplugIntent = false }: Unplugged = {}): Promise<History> {
+export async function simulate(
+  seed: number,
+  crashes: readonly Crash[] = [],
+  { unplugIntent = false }: Unplugged = {},
+): Promise<History> {
   const clock = new SimulatedClock();
-  const life: Life = { medium: new MemoryMedium(), world: new World(seed, { clock, unplugIntent }), clock, chance: new Chance(seed), seen: new Map(), faults: [], appends: 0, crashes: 0 };
+  const life: Life = {
+    medium: new MemoryMedium(),
+    world: new World(seed, { clock, unplugIntent }),
+    clock,
+    chance: new Chance(seed),
+    seen: new Map(),
+    faults: [],
+    appends: 0,
+    crashes: 0,
+  };
   const left = [...crashes];
   for (let boot = 0; boot < BOOTS_MAX; boot += 1) {
     const ended = await live(life, { seed, crash: left[0] });
@@ -48,12 +70,12 @@ export async function simulate(seed: number, crashes: readonly Crash[] = [], { u
 
 /** Boots on what there is and runs until everything has ended (true) or the system crashes (false). */
 async function live(life: Life, { seed, crash }: { seed: number; crash: Crash | undefined }): Promise<boolean> {
-  let crashed = false;
+  const fate = { crashed: false };
   const onAppend = (batch: Batch): AppendFate => {
     const n = life.appends;
     life.appends += 1;
     if (crash === undefined || n < crash.append) return "commit";
-    crashed = true;
+    fate.crashed = true;
     return batch.journals.length === 0 ? "crash_before" : crash.fate;
   };
   const store = await openMemoryStore(life.medium, { onAppend });
@@ -61,9 +83,9 @@ async function live(life: Life, { seed, crash }: { seed: number; crash: Crash | 
   try {
     await startRoots(system, seed);
     let stillMoves = 0;
-    for (let move = 0; move < MOVES_MAX && !crashed; move += 1) {
-      await still(() => crashed);
-      if (crashed) return false;
+    for (let move = 0; move < MOVES_MAX && !fate.crashed; move += 1) {
+      await still(() => fate.crashed);
+      if (fate.crashed) return false;
       if ((await answerInbox(life, system)) || life.clock.advance()) {
         stillMoves = 0;
         continue;
@@ -75,11 +97,11 @@ async function live(life: Life, { seed, crash }: { seed: number; crash: Crash | 
       life.faults.push("I3: nothing moves, and not everything has ended");
       break;
     }
-    if (!crashed) await verifyAll(life, system);
-    return !crashed;
+    if (!fate.crashed) await verifyAll(life, system);
+    return !fate.crashed;
   } catch (error) {
     // The store is dead: whatever was asked of it fails.
-    if (crashed) return false;
+    if (fate.crashed) return false;
     throw error;
   } finally {
     system.close();
@@ -106,7 +128,8 @@ function bootSimulated(life: Life, store: Store): Promise<TestSystem> {
     agents: {
       walker: {
         manifest: { tools: ["w.*"], agents: ["walker"] },
-        run: (sys, task) => walk(sys, task as unknown as SimulatedTask, (step, outcome) => note(JSON.stringify(task), step, outcome)),
+        run: (sys, task) =>
+          walk(sys, task as unknown as SimulatedTask, (step, outcome) => note(JSON.stringify(task), step, outcome)),
       },
     },
   });
@@ -133,31 +156,38 @@ async function answerInbox({ world, chance, faults }: Life, system: TestSystem):
   await system.operate("human.decide", { request: item.request, decision }, "human");
   // Sometimes somebody else decides as well, and must be told that he is late.
   if (chance.below(3) === 0) {
-    const second = await system.operate("human.decide", { request: item.request, decision }, "another").then(() => "decided", (error: { code?: string }) => error.code);
+    const second = await system.operate("human.decide", { request: item.request, decision }, "another").then(
+      () => "decided",
+      (error: { code?: string }) => error.code,
+    );
     if (second === "decided") faults.push(`I5: ${item.request} was decided twice`);
   }
   return true;
 }
 
-async function everyProcess(system: TestSystem): Promise<{ readonly pid: ProcessId; readonly state: string; readonly how: string | undefined }[]> {
+async function everyProcess(
+  system: TestSystem,
+): Promise<{ readonly pid: ProcessId; readonly state: string; readonly how: string | undefined }[]> {
   const { processes } = await system.operate("process.list", { limit: 1000 }, "simulation");
   return processes.map(({ pid, state, exit }) => ({ pid, state, how: exit?.how }));
 }
 
-const allEnded = async (system: TestSystem): Promise<boolean> => (await everyProcess(system)).every(({ state }) => state === "exited");
+const allEnded = async (system: TestSystem): Promise<boolean> =>
+  (await everyProcess(system)).every(({ state }) => state === "exited");
 
 async function verifyAll({ faults, world, clock }: Life, system: TestSystem): Promise<void> {
   for (const { pid, how } of await everyProcess(system)) {
     if (how !== "completed") faults.push(`I3: ${pid} ended as ${how ?? "nothing"}`);
     const verified = system.operate("journal.verify", { pid }, "simulation");
-    let waiting = true;
-    const over = verified.finally(() => (waiting = false));
-    while (waiting) {
-      await still(() => !waiting);
-      if (waiting && !clock.advance()) await new Promise((resolve) => setImmediate(resolve));
+    const verification = { over: false };
+    const ended = verified.finally(() => (verification.over = true));
+    while (!verification.over) {
+      await still(() => verification.over);
+      if (!verification.over && !clock.advance()) await new Promise((resolve) => setImmediate(resolve));
     }
-    const report = await over;
-    if (!report.identical) faults.push(`I4: ${pid} differs: ${JSON.stringify(report.difference)} ${JSON.stringify(report.chain)}`);
+    const report = await ended;
+    if (!report.identical)
+      faults.push(`I4: ${pid} differs: ${JSON.stringify(report.difference)} ${JSON.stringify(report.chain)}`);
   }
   for (const [key, times] of world.performed) if (times > 1) faults.push(`I2: ${key} was performed ${times} times`);
   for (const trouble of system.troubles) faults.push(`trouble: ${trouble}`);

@@ -10,9 +10,10 @@ const SEEDS = Number(process.env["SEEDS"] ?? 12);
 const FIRST_SEED = 1;
 const FATES = ["crash_before", "crash_after"] as const;
 
-async function expectWhole(seed: number, crashes: readonly Crash[]): Promise<void> {
+/** Where a history went wrong: its crashes, and the invariants that it broke. */
+async function faultsOf(seed: number, crashes: readonly Crash[]): Promise<string[]> {
   const { faults } = await simulate(seed, crashes);
-  expect(faults, `seed ${seed}, crashes ${JSON.stringify(crashes)}`).toEqual([]);
+  return faults.map((fault) => `seed ${seed}, crashes ${JSON.stringify(crashes)}: ${fault}`);
 }
 
 describe("simulation", () => {
@@ -21,14 +22,16 @@ describe("simulation", () => {
       const { appends, faults } = await simulate(seed);
       expect(faults).toEqual([]);
       expect(appends).toBeGreaterThan(10);
-      for (let append = 0; append < appends; append += 1) for (const fate of FATES) await expectWhole(seed, [{ append, fate }]);
+      for (let append = 0; append < appends; append += 1)
+        for (const fate of FATES) expect(await faultsOf(seed, [{ append, fate }])).toEqual([]);
     }, 120_000);
 
     it(`seed ${seed}: several crashes`, async () => {
       const chance = new Chance(seed);
       for (let round = 0; round < 10; round += 1) {
         const places = Array.from({ length: 2 + chance.below(6) }, () => chance.below(120)).sort((a, b) => a - b);
-        await expectWhole(seed, places.map((append) => ({ append, fate: chance.pick(FATES) })));
+        const histories = places.map((append) => ({ append, fate: chance.pick(FATES) }));
+        expect(await faultsOf(seed, histories)).toEqual([]);
       }
     }, 120_000);
   }

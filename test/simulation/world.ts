@@ -33,7 +33,14 @@ export class World {
   }
 
   get tools(): Tools {
-    const entries = Object.keys(MANIFESTS).map((name) => [name, { manifest: toolManifestSchema.parse({ ...MANIFESTS[name], ...(this.#unplugIntent ? { effect: "read" } : {}) }), run: (_args: unknown, key: string) => this.#act(name, key), reconcile: async ({ key }: Invocation) => this.#find(key) }]);
+    const entries = Object.keys(MANIFESTS).map((name) => [
+      name,
+      {
+        manifest: toolManifestSchema.parse({ ...MANIFESTS[name], ...(this.#unplugIntent ? { effect: "read" } : {}) }),
+        run: (_args: unknown, key: string) => this.#act(name, key),
+        reconcile: async ({ key }: Invocation) => this.#find(key),
+      },
+    ]);
     return fakeTools(Object.fromEntries(entries) as Parameters<typeof fakeTools>[0]);
   }
 
@@ -42,7 +49,9 @@ export class World {
     const { kind, request, pid, call } = item;
     if (kind === "settlement") {
       const result = this.#results.get(`${pid}.${call}`);
-      return result === undefined ? { verdict: "settled", outcome: "not_done" } : { verdict: "settled", outcome: "done", result: { text: result } };
+      return result === undefined
+        ? { verdict: "settled", outcome: "not_done" }
+        : { verdict: "settled", outcome: "done", result: { text: result } };
     }
     const yes = this.#decided.get(request) ?? this.#chance.below(4) > 0;
     this.#decided.set(request, yes);
@@ -60,7 +69,9 @@ export class World {
     const text = `${name} ${key} time ${this.performed.get(key)}`;
     this.#results.set(key, text);
     await this.#travel();
-    return this.#chance.below(12) === 0 ? { kind: "unknown", reason: "the answer was lost" } : { kind: "done", content: { text } };
+    return this.#chance.below(12) === 0
+      ? { kind: "unknown", reason: "the answer was lost" }
+      : { kind: "done", content: { text } };
   }
 
   #find(key: string): Awaited<ReturnType<Tools["reconcile"]>> {

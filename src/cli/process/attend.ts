@@ -57,6 +57,8 @@ class Attendance {
   /** Requests that were put to the person here. */
   readonly #put = new Set<RequestId>();
   #expired = false;
+  /** Looks that found the process exited while nothing came any more. */
+  #quietSinceExit = 0;
 
   constructor(context: Context, session: Session, options: AttendOptions) {
     this.#context = context;
@@ -84,13 +86,20 @@ class Attendance {
       if (this.#left.signal.aborted) return this.#interrupted();
       if (taken.kind === "end") return this.#summary("exited");
       if (taken.kind === "item") this.#options.show(taken.item);
-      else if (await this.#isStuck()) return this.#summary("waiting");
+      else if (await this.#isOver()) return this.#summary("waiting");
     }
   }
 
-  /** Asks what is to be asked; true if nothing can go on any more from here. */
-  async #isStuck(): Promise<boolean> {
+  /** Whether to look no longer: nothing can go on from here, or the process has exited and its last events have come. */
+  async #isOver(): Promise<boolean> {
     const standing = await standingOf(this.#session.client, this.#options.pid);
+    if (standing.self.state !== "exited") return this.#isStuck(standing);
+    this.#quietSinceExit += 1;
+    return this.#quietSinceExit > 1;
+  }
+
+  /** Asks what is to be asked; true if nothing can go on any more from here. */
+  async #isStuck(standing: Standing): Promise<boolean> {
     this.#context.screen.progress(progressText(standing));
     if (this.#context.interactive) {
       const next = standing.requests.find(({ request }) => !this.#put.has(request));

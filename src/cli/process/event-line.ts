@@ -4,6 +4,9 @@ import type { Json } from "../../abi/json.ts";
 import { inShort, oneLine, textField } from "../terminal/text.ts";
 import { callText, errorText, outcomeText, usageText, waitText } from "./wording.ts";
 
+/** Enough of an agent's hash to tell two of its versions apart. */
+const HASH_CHARACTERS = 8;
+
 /** Reads events in order and says what each is about; it remembers the arguments, which stand in a call's first event only. */
 export class EventLines {
   readonly #args = new Map<number, Json>();
@@ -12,7 +15,7 @@ export class EventLines {
   text({ header, payloads }: Event): string {
     switch (header.kind) {
       case "process.created":
-        return `${oneLine(header.agent)}: ${inShort(payloads["task"])} (by ${oneLine(header.by)})`;
+        return `${oneLine(header.agent)}@${header.agentHash.slice(0, HASH_CHARACTERS)}: ${inShort(payloads["task"])} (by ${oneLine(header.by)})`;
       case "call.waiting":
         return `${this.#call(header, payloads["args"])} → waits: ${waitText(header.wait)}`;
       case "call.intended":

@@ -20,10 +20,15 @@ export type Project = {
  * Rejects with `not_found` for a named file that is not there, with `config_invalid` naming each key that is at fault.
  */
 export async function readConfig(cwd: string, named?: string): Promise<Project> {
-  const file = named === undefined ? NAMES.map((name) => resolve(cwd, name)).find((path) => existsSync(path)) : resolve(cwd, named);
+  const file =
+    named === undefined
+      ? NAMES.map((name) => resolve(cwd, name)).find((path) => existsSync(path))
+      : resolve(cwd, named);
   if (file === undefined) return { folder: cwd, file, config: configSchema.parse({}) };
   if (!existsSync(file) || !statSync(file).isFile()) {
-    throw new OsError("not_found", `There is no configuration file ${file}.`, { data: { what: "configuration", id: file } });
+    throw new OsError("not_found", `There is no configuration file ${file}.`, {
+      data: { what: "configuration", id: file },
+    });
   }
   const parsed = configSchema.safeParse(await load(file));
   if (parsed.success) return { folder: dirname(file), file, config: parsed.data };
@@ -37,7 +42,12 @@ async function load(file: string): Promise<unknown> {
     if (config !== undefined) return config;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new OsError("config_invalid", `${file} cannot be loaded: ${why}`, { data: { file, issues: [why] }, cause: error });
+    throw new OsError("config_invalid", `${file} cannot be loaded: ${why}`, {
+      data: { file, issues: [why] },
+      cause: error,
+    });
   }
-  throw new OsError("config_invalid", `${file} has no default export. Write \`export default defineConfig({ … })\`.`, { data: { file, issues: ["no default export"] } });
+  throw new OsError("config_invalid", `${file} has no default export. Write \`export default defineConfig({ … })\`.`, {
+    data: { file, issues: ["no default export"] },
+  });
 }

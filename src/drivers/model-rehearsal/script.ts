@@ -38,7 +38,7 @@ export function parseScript(text: string, file: string): Script {
   if (broken.length > 0) throw invalid(file, broken);
   const parsed = scriptSchema.safeParse(plain(document, file));
   if (parsed.success) return parsed.data;
-  const texts = issueLines(parsed.error.issues) as string[];
+  const texts = issueLines(parsed.error.issues);
   throw invalid(
     file,
     parsed.error.issues.map(({ path }, index) => `line ${lineOf(document, path, lines)}: ${texts[index]}`),

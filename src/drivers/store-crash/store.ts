@@ -9,7 +9,10 @@ export type CrashPoint = { readonly append: number; readonly when: "before" | "a
 /** Reads `17:before` or `17:after`; a bare number crashes before. Throws on anything else. */
 export function crashPointOf(text: string): CrashPoint {
   const match = /^(\d+)(?::(before|after))?$/.exec(text);
-  if (match === null) throw new Error(`REEVE_CRASH_AT_WRITE takes a number, or a number and \`:before\` or \`:after\`, not ${JSON.stringify(text)}.`);
+  if (match === null)
+    throw new Error(
+      `REEVE_CRASH_AT_WRITE takes a number, or a number and \`:before\` or \`:after\`, not ${JSON.stringify(text)}.`,
+    );
   return { append: Number(match[1]), when: match[2] === "after" ? "after" : "before" };
 }
 

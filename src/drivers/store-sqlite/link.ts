@@ -26,6 +26,9 @@ type Group = {
 const GROUP_CHARS_MAX = 16 * 1024 * 1024;
 const GROUP_READS_MAX = 64;
 
+/** So many batches of one turn go ahead of the rest of it, so that the thread works while the turn goes on. */
+const EARLY_BATCHES = 32;
+
 const newGroup = (): Group => ({
   cells: [],
   batches: [],
@@ -107,7 +110,8 @@ export class ThreadLink {
         this.#waiting.push(group);
       }
       enter(group, { resolve, reject });
-      this.#schedule();
+      if (this.#flying === null && group.batches.length >= EARLY_BATCHES) this.#send();
+      else this.#schedule();
     });
   }
 
