@@ -209,11 +209,12 @@ async function decide(
       assertDecidable({ ...now, decided: now.decided ?? { verdict: "withdrawn", by: record.pid } }, decision);
     }
     const header = { kind: "request.decided", request, call: record.call, verdict: decision.verdict, by } as const;
+    const seq = process.record.events;
     const decided: RequestRecord = { ...record, decided: { verdict: decision.verdict, by } };
     await services.commits.commit(
       process.prepare([entryOf(header, { decision: decision as unknown as JsonObject })], { requests: [decided] }),
     );
-    services.runs.notice(record.pid, header, decision as unknown as Json);
+    services.runs.notice(record.pid, { header, payload: decision as JsonObject, seq });
     return { request, pid: record.pid, verdict: decision.verdict };
   });
 }

@@ -126,6 +126,7 @@ export async function end(services: Services, process: Process, exit: Exit, by: 
       const parts = ended.map((member) => endOne(services, member, { exit: member === process ? exit : orphaned, by }));
       const roused = parent === undefined ? [] : parent.prepareRoused(process.pid);
       await services.commits.commit(...parts, ...roused);
+      parent?.children.delete(process.pid);
       if (parent !== undefined) services.runs.wake(parent.pid);
       return ended.map(({ pid }) => pid);
     } finally {

@@ -39,12 +39,14 @@ export async function deliver(services: Services, letter: Letter): Promise<Deliv
     topic: letter.topic,
   } as const;
   const process = await table.pin(letter.pid);
+  let seq = 0;
   return {
     prepare: () => {
       assertAlive(process);
+      seq = process.record.events;
       return process.prepare([entryOf(header, { body: letter.body })]);
     },
-    after: () => runs.notice(letter.pid, header, letter.body),
+    after: () => runs.notice(letter.pid, { header, payload: letter.body, seq }),
     release: () => table.unpin(letter.pid),
   };
 }

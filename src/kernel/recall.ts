@@ -63,6 +63,10 @@ export class Recall {
     this.#end = end;
   }
 
+  /** Events that this recall covers: those with a smaller seq are read, the others must be told. */
+  get end(): number {
+    return this.#end;
+  }
   /** Whether the whole journal has been read. */
   get exhausted(): boolean {
     return this.#read >= this.#end;

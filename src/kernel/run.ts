@@ -31,6 +31,9 @@ type Pending = {
 
 export type Decided = Decision & { readonly by: Actor };
 
+/** An event that did not come from the program. */
+export type Notice = { readonly header: EventHeader; readonly payload: Json; readonly seq: number };
+
 export type RunEvents = {
   /** A call came in. */
   readonly issued: (run: Run, issued: Issued) => void;
@@ -181,13 +184,17 @@ export class Run {
     for (const wake of [...this.#sleepers]) wake();
   }
 
-  /** An event that was appended to the journal from outside while the program runs. */
-  notice(header: EventHeader, payload: Json): void {
+  /** An event that was appended to the journal from outside. One that the recall reads back anyway is not taken twice. */
+  notice({ header, payload, seq }: Notice): void {
+    if (seq >= this.#recall.end) this.#take(header, payload);
+    this.poke();
+  }
+
+  #take(header: EventHeader, payload: Json): void {
     if (header.kind === "message.delivered")
       this.#lateMail.push({ id: header.message, from: header.from, topic: header.topic, body: payload });
     if (header.kind === "request.decided")
       this.#decisions.set(header.request, { ...(payload as Decision), by: header.by });
-    this.poke();
   }
 
   decision(request: RequestId): Decided | undefined {

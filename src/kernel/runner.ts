@@ -9,13 +9,12 @@
 //   N3. When the store refuses a batch, memory is ahead of the journal: everything in memory is dropped and, once the
 //       store works again, read back. Nothing that was acknowledged is lost.
 import { type ErrorRecord, errorRecord, OsError } from "../abi/errors.ts";
-import type { EventHeader } from "../abi/events.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import { end } from "./lifecycle.ts";
 import { entryOf } from "./process.ts";
 import { Recall } from "./recall.ts";
-import { type Issued, Run, type RunEvents } from "./run.ts";
+import { type Issued, type Notice, Run, type RunEvents } from "./run.ts";
 import type { Runs, Services } from "./services.ts";
 import { syscall } from "./syscall.ts";
 
@@ -86,9 +85,9 @@ export class Runner implements Runs {
     this.#pump();
   }
 
-  notice(pid: ProcessId, header: EventHeader, payload: Json): void {
+  notice(pid: ProcessId, notice: Notice): void {
     this.#unpark(pid);
-    this.#runs.get(pid)?.notice(header, payload);
+    this.#runs.get(pid)?.notice(notice);
     this.wake(pid);
   }
 

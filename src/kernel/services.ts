@@ -1,7 +1,5 @@
 // What the parts of the kernel share: the ports it was given, and the few things that every part needs.
-import type { Json } from "../abi/json.ts";
 import type { Budget } from "../abi/agents.ts";
-import type { EventHeader } from "../abi/events.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Governance } from "../ports/governance.ts";
@@ -17,7 +15,7 @@ import type { Bus } from "./bus.ts";
 import type { Contexts } from "./contexts.ts";
 import type { Commits } from "./commits.ts";
 import type { OsError } from "../abi/errors.ts";
-import type { Run } from "./run.ts";
+import type { Notice, Run } from "./run.ts";
 import type { ProcessTable } from "./table.ts";
 
 /** Everything that the kernel is joined to. */
@@ -68,7 +66,7 @@ export interface Runs {
   /** The process may have something to do: told to look again if it runs; run, when there is room, if it is ready or its time has come. */
   wake(pid: ProcessId): void;
   /** Passes on an event that was appended from outside, and wakes the process. */
-  notice(pid: ProcessId, header: EventHeader, payload: Json): void;
+  notice(pid: ProcessId, notice: Notice): void;
   /** A time has been set at which a process must be woken. */
   alarm(atMs: number): void;
   /** Ends a run at once. */
