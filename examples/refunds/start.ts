@@ -25,13 +25,13 @@ const shown = (path: string): string => {
 
 const heading = (text: string): void => say("", colours.bold(text));
 
-/** What is typed to look at this run: npm runs it in the project's root, whatever folder one stands in. */
+/** What is typed, in the project's root, to look at this run. */
 function typed(command: string, named: string | undefined): string {
   const run = named === undefined ? "" : `REFUNDS_RUN=${resolvePath(named)} `;
   const wanted = process.env["REFUNDS_MODEL"];
   // The model goes along, since a process that waits goes on in the command that decides.
   const model = wanted === undefined || wanted === "" ? "" : `REFUNDS_MODEL=${wanted} `;
-  return `${run}${model}npm run -s reeve -- --config examples/refunds/reeve.config.ts ${command}`;
+  return `${run}${model}npx reeve --config examples/refunds/reeve.config.ts ${command}`;
 }
 
 function introduce(model: string, run: string): void {
@@ -121,7 +121,7 @@ async function start(): Promise<number> {
   process.env["REFUNDS_RUN"] = run;
   seed(join(run, "shop"));
   introduce(chooseModel(process.env), run);
-  say("", colours.dim(`$ reeve run refunds "${TASK}"`), "");
+  say("", colours.dim(`$ npx reeve --config examples/refunds/reeve.config.ts run refunds "${TASK}"`), "");
   const status = await runReeve("run", "refunds", TASK);
   const record = readRecord();
   if (record === undefined) return status;

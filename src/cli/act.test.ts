@@ -33,7 +33,7 @@ describe("kill, stop, cont", () => {
     expect(await host.reeve("cont", other.pid)).toMatchObject({
       status: 0,
       out: `${other.pid} continued\n`,
-      err: expect.stringContaining("reeve up") as string,
+      err: expect.stringContaining("npx reeve up") as string,
     });
     expect(await host.reeve("kill", root.pid, "p_zz", other.pid)).toMatchObject({
       status: 4,
@@ -56,7 +56,7 @@ describe("approve and reject", () => {
     expect(await host.reeve("approve", "r_0", "--note", "fine")).toEqual({
       status: 0,
       err: "",
-      out: "r_040g2081040g approved. p_040g2081040g goes on at http://127.0.0.1:4180: reeve wait p_040g2081040g\n",
+      out: "r_040g2081040g approved. p_040g2081040g goes on at http://127.0.0.1:4180: npx reeve wait p_040g2081040g\n",
     });
     expect(host.system.operated.at(-1)?.args).toEqual({
       request: "r_040g2081040g",
@@ -220,7 +220,7 @@ describe("up", () => {
       "token  the-token",
       "data   /tmp/project/.reeve",
       "alive  1 process",
-      "inbox  1 request waiting for a human: reeve inbox",
+      "inbox  1 request waiting for a human: npx reeve inbox",
       "A rehearsal plays the model.",
     ])
       expect(out).toContain(part);

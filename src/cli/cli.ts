@@ -105,7 +105,7 @@ export function buildProgram(
     .description("An operating system for AI agents.")
     .version(host.version, "-V, --version", "print the version")
     .helpOption("-h, --help", "print help")
-    .option("--config <file>", "the configuration (default: reeve.config.ts here or in a folder above)")
+    .option("--config <file>", "the configuration (default: reeve.config.ts in this folder)")
     .option("--json", "print JSON: one document, or one on each line for streams")
     .option("--no-color", "no colours")
     .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(host.stdout.columns ?? 100, 100) })

@@ -80,11 +80,11 @@ export class Context {
     this.screen.line(JSON.stringify(value));
   }
 
-  /** A command line to type next, on the same project. */
+  /** A command line to type next, on the same project; npx finds the command in the project's own packages. */
   typed(command: string): string {
-    if (this.config === undefined) return `reeve ${command}`;
+    if (this.config === undefined) return `npx reeve ${command}`;
     const file = /^[\w./-]+$/.test(this.config) ? this.config : `'${this.config.replaceAll("'", "'\\''")}'`;
-    return `reeve --config ${file} ${command}`;
+    return `npx reeve --config ${file} ${command}`;
   }
 }
 

@@ -22,7 +22,7 @@ export const STATUS_DOCS: readonly (readonly [status: number, doc: string])[] = 
   [STATUS.denied, "a rule, a human or a missing token said no"],
   [STATUS.notFound, "there is no such thing"],
   [STATUS.divergence, "replay found a difference"],
-  [STATUS.waiting, "something waits for a human (reeve inbox)"],
+  [STATUS.waiting, "something waits for a human (npx reeve inbox)"],
   [ERRORS.internal.exit, "a fault of Reeve itself"],
   [STATUS.interrupted, "interrupted by Ctrl-C"],
 ];

@@ -77,7 +77,7 @@ test("Enter alone decides later: nobody is asked twice, and the summary says how
   const { status, out } = await ended;
   expect(status).toBe(6);
   expect(decided).toEqual([]);
-  expect(bare(out)).toContain("reeve approve r_040g2081040g");
+  expect(bare(out)).toContain("npx reeve approve r_040g2081040g");
 });
 
 test("Ctrl-C at a question detaches", async () => {

@@ -47,7 +47,7 @@ describe("ps", () => {
   });
 
   test("leaves out what exited long ago, and says nothing is there when nothing is", async () => {
-    expect((await host.reeve("ps")).out).toBe("No processes. Start one: reeve run AGENT TASK\n");
+    expect((await host.reeve("ps")).out).toBe("No processes. Start one: npx reeve run AGENT TASK\n");
     populate();
     expect((await host.reeve("ps")).out).not.toContain("old");
     expect(json(await host.reeve("ps", "--json"))).toMatchObject({
@@ -85,7 +85,7 @@ describe("show, journal, inbox", () => {
       "waits on  human r_040g2081040g",
       "task\n  Settle",
       "shop.refund  destroy  eeeeeeeeeeee",
-      "reeve approve r_040g2081040g",
+      "npx reeve approve r_040g2081040g",
     ])
       expect(out).toContain(part);
     expect(json(await host.reeve("show", "04", "--json"))).toMatchObject({
@@ -149,16 +149,16 @@ describe("show, journal, inbox", () => {
         "  with  {",
         '          "order": 17',
         "        }",
-        "  type  reeve approve r_040g2081040g",
-        "        reeve reject r_040g2081040g --reason TEXT",
+        "  type  npx reeve approve r_040g2081040g",
+        "        npx reeve reject r_040g2081040g --reason TEXT",
         "",
         "r_081040g20810  Which?",
         "  what     question",
         "  why      human.ask: the agent asks",
         "  from     refunds p_040g2081040g, call #0, 1m ago",
         "  choices  red | dark blue",
-        '  type     reeve approve r_081040g20810 --answer "red"',
-        "           reeve reject r_081040g20810 --reason TEXT",
+        '  type     npx reeve approve r_081040g20810 --answer "red"',
+        "           npx reeve reject r_081040g20810 --reason TEXT",
       ),
     );
     expect(json(await host.reeve("inbox", "--json", "--pid", process.pid))).toMatchObject({

@@ -42,10 +42,10 @@ describe("run", () => {
         "",
         "  Refund 480.00 EUR?",
         "  approval · shop.refund · destroy",
-        "  reeve approve r_040g2081040g",
-        "  reeve reject r_040g2081040g --reason TEXT",
+        "  npx reeve approve r_040g2081040g",
+        "  npx reeve reject r_040g2081040g --reason TEXT",
         "",
-        "reeve journal p_040g2081040g  each event",
+        "npx reeve journal p_040g2081040g  each event",
       ),
     );
     expect({ status, err }).toEqual({ status: 6, err: "" });
@@ -59,7 +59,7 @@ describe("run", () => {
     const { status, out } = await host.reeve("--config", "my shop.ts", "run", "sum");
     expect(status).toBe(0);
     expect(out).toContain(lines("", "completed in 0ms · 0 calls · 0 tokens", "", "  {", '    "total": 3', "  }", ""));
-    expect(out).toContain("reeve --config 'my shop.ts' replay p_040g2081040g --verify");
+    expect(out).toContain("npx reeve --config 'my shop.ts' replay p_040g2081040g --verify");
     expect(host.booted[0]).toBe("embed run my shop.ts");
   });
 
@@ -114,7 +114,7 @@ describe("run", () => {
     expect(await host.reeve("run", "refunds", "--detach")).toEqual({
       status: 0,
       out: "p_040g2081040g\n",
-      err: expect.stringContaining("reeve wait p_040g2081040g") as string,
+      err: expect.stringContaining("npx reeve wait p_040g2081040g") as string,
     });
     expect(host.booted).toEqual(["embed read", "closed"]);
     expect(json(await host.reeve("run", "refunds", "--detach", "--json"))).toEqual({
@@ -143,8 +143,8 @@ describe("run", () => {
     expect(out).toContain(
       lines(
         "Detached. p_040g2081040g is parked on disk. Nothing is lost; it goes on with either of",
-        "  reeve wait p_040g2081040g",
-        "  reeve up",
+        "  npx reeve wait p_040g2081040g",
+        "  npx reeve up",
       ),
     );
     expect(host.booted.at(-1)).toBe("closed");
@@ -163,7 +163,7 @@ describe("run", () => {
     giveRefunds(host);
     const { status, out } = await host.reeve("run", "refunds");
     expect(status).toBe(6);
-    expect(out).toContain(lines("", "Follow it: reeve wait p_040g2081040g", ""));
+    expect(out).toContain(lines("", "Follow it: npx reeve wait p_040g2081040g", ""));
     expect(host.booted).toEqual([]);
   });
 
@@ -178,7 +178,7 @@ describe("run", () => {
     });
     const { status, out } = await host.reeve("run", "parent");
     expect(status).toBe(6);
-    expect(out).toContain('  Which one?\n  question\n  reeve approve r_040g2081040g --answer "red"');
+    expect(out).toContain('  Which one?\n  question\n  npx reeve approve r_040g2081040g --answer "red"');
   });
 
   test("what agents say cannot steer the terminal", async () => {

@@ -47,7 +47,7 @@ function linesOf(context: Context, shown: Shown): string[] {
     ...result,
     ...section(
       context,
-      `tools of its ${program} program`,
+      `tools of its program (${program})`,
       tools.length === 0
         ? []
         : table([{ title: "NAME", widthMin: 20 }, { title: "EFFECT" }, { title: "PINNED AT" }], toolRows, layout),

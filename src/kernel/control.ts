@@ -5,7 +5,7 @@ import type { Actor } from "../abi/events.ts";
 import type { Verdict } from "../abi/requests.ts";
 import { messageIdOf, processIdOf } from "../abi/ids.ts";
 import type { ProcessId } from "../abi/ids.ts";
-import type { Json, JsonObject } from "../abi/json.ts";
+import type { JsonObject } from "../abi/json.ts";
 import type { ProcessRow } from "../abi/process.ts";
 import {
   type Args,

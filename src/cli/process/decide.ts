@@ -62,7 +62,7 @@ export function approval(item: InboxItem | undefined, options: Options): Decisio
   if (item?.kind === "settlement" || (item === undefined && typed.outcome !== undefined)) return settled(item, typed);
   if (item?.kind === "question" || (item === undefined && typed.answer !== undefined)) return answered(item, typed);
   if (typed.answer !== undefined || typed.outcome !== undefined || typed.result !== undefined) {
-    throw mismatch(item, "an approval, which takes a yes (with --note TEXT, if you like) or `reeve reject`");
+    throw mismatch(item, "an approval, which takes a yes (with --note TEXT, if you like) or `npx reeve reject`");
   }
   return { verdict: "approved", ...noted(typed.note) };
 }
@@ -112,7 +112,7 @@ export function rejection(item: InboxItem | undefined, options: Options): Decisi
   if (item?.kind === "settlement")
     throw mismatch(
       item,
-      "a settlement: what was sent cannot be refused any more. Give it up with `reeve approve ID --outcome failed`, or say with `reeve approve` what became of it",
+      "a settlement: what was sent cannot be refused any more. Give it up with `npx reeve approve ID --outcome failed`, or say with `npx reeve approve` what became of it",
     );
   return { verdict: "rejected", ...noted(textOption(options, "reason")) };
 }

@@ -134,11 +134,11 @@ export class View {
     const effect = textField(asked, "effect") as Effect | undefined;
     const about = { ...(tool === undefined ? {} : { tool }), ...(effect === undefined ? {} : { effect }) };
     this.#gap("words");
-    this.#short(oneLine(textField(asked, "question") ?? ""), { mark: yellow("?"), paint: bold });
+    this.#whole(oneLine(textField(asked, "question") ?? ""), { mark: yellow("?"), paint: bold });
     this.#short(requestText({ kind: header.requestKind, ...about }), { margin: MARGIN, paint: dim });
     const reason = oneLine(textField(asked, "reason") ?? "");
     const why = reason === "" ? oneLine(header.rule) : `${oneLine(header.rule)}: ${reason}`;
-    this.#short(`${header.request} · ${why}`, { margin: MARGIN, paint: dim });
+    this.#whole(`${header.request} · ${why}`, { margin: MARGIN, paint: dim });
   }
 
   #completed(header: Completed, payloads: Event["payloads"]): void {
@@ -159,7 +159,7 @@ export class View {
     const { paint } = this.#screen;
     this.#gap("call");
     this.#call(paint.red("✗"), call);
-    this.#screen.line(`${MARGIN}${paint.red(errorText(error, header.error ?? "internal"))}`);
+    this.#whole(errorText(error, header.error ?? "internal"), { margin: MARGIN, paint: paint.red });
   }
 
   #generated(header: Completed, payloads: Event["payloads"]): void {
@@ -206,6 +206,14 @@ export class View {
   #gap(of: "call" | "words"): void {
     if (of === "words" || this.#last === "words") this.#screen.line();
     this.#last = of;
+  }
+
+  /** All of it, broken at spaces to the width and indented below its first line. */
+  #whole(text: string, { margin = "", mark = "", paint = same }: Dress = {}): void {
+    const head = mark === "" ? margin : `${margin}${mark} `;
+    const taken = margin.length + (mark === "" ? 0 : MARK_COLUMNS);
+    const [first = "", ...more] = this.#screen.fitted(text, taken).split("\n");
+    this.#screen.lines([head + paint(first), ...more.map((line) => " ".repeat(taken) + paint(line))]);
   }
 
   get #columns(): number {
