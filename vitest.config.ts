@@ -27,7 +27,7 @@ export default defineConfig({
     allowOnly: false,
     projects: [
       kind("tidy", ["test/tidy.test.ts", "test/tidy/**/*.test.ts"], 60_000),
-      kind("unit", ["src/**/*.test.ts", "examples/**/*.test.ts", "scripts/**/*.test.ts"], 30_000),
+      kind("unit", ["src/**/*.test.ts", "bench/*.test.ts", "examples/**/*.test.ts", "scripts/**/*.test.ts"], 30_000),
       kind("claims", ["test/claims/**/*.test.ts"], 60_000),
       kind("conformance", ["test/conformance/**/*.test.ts"], 60_000),
       kind("e2e", ["test/e2e/**/*.test.ts"], 120_000),

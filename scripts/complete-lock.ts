@@ -18,11 +18,10 @@ type Entry = {
   cpu?: string[];
   libc?: string[];
   optionalDependencies?: Record<string, string>;
-  [field: string]: unknown;
 };
 type Packages = Record<string, Entry>;
 type Lock = { lockfileVersion: number; packages: Packages; [field: string]: unknown };
-type Platform = { readonly os: string; readonly cpu: string; readonly libc?: string };
+type Platform = { readonly os: string; readonly cpu?: string; readonly libc?: string };
 type Missing = { readonly owner: string; readonly name: string; readonly version: string };
 
 const SYSTEMS = ["aix", "android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "openharmony", "sunos", "win32"];
@@ -41,10 +40,14 @@ const PROCESSORS: Readonly<Record<string, string>> = {
   s390x: "s390x",
   x64: "x64",
 };
+/** Packages that do not name the one system that they are for. */
+const OF_ONE_SYSTEM: Readonly<Record<string, string>> = { fsevents: "darwin" };
 const EXACT_VERSION = /^\d/;
 
 /** The platform that a name such as `@scope/binding-linux-arm64-musl` tells; undefined if it tells none. */
 function platformOf(name: string): Platform | undefined {
+  const only = OF_ONE_SYSTEM[name];
+  if (only !== undefined) return { os: only };
   const os = SYSTEMS.find((system) => name.includes(system));
   if (os === undefined) return undefined;
   const rest = name.slice(name.indexOf(os) + os.length + 1);
@@ -60,7 +63,7 @@ function platformOf(name: string): Platform | undefined {
 /** Where Node would find a package that `owner` names, nearest first. */
 function placesOf(owner: string, name: string): readonly string[] {
   const places: string[] = [];
-  for (let at = owner; at !== ""; ) {
+  for (let at = owner; at !== "";) {
     places.push(`${at}/node_modules/${name}`);
     const outer = at.lastIndexOf("/node_modules/");
     at = outer === -1 ? "" : at.slice(0, outer);
@@ -70,11 +73,13 @@ function placesOf(owner: string, name: string): readonly string[] {
 
 /** Optional dependencies that are named and have no entry. A range is met by whatever stands there. */
 function missingFrom(packages: Packages): readonly Missing[] {
-  return Object.entries(packages).flatMap(([owner, { optionalDependencies = {} }]) =>
-    Object.entries(optionalDependencies)
+  return Object.entries(packages).flatMap(([owner, { optionalDependencies }]) =>
+    Object.entries(optionalDependencies ?? {})
       .filter(([name, version]) => {
-        const found = placesOf(owner, name).flatMap((place) => packages[place] ?? []);
-        return !found.some((entry) => entry.version === version || !EXACT_VERSION.test(version));
+        const found = placesOf(owner, name).map((place) => packages[place]);
+        return !found.some(
+          (entry) => entry !== undefined && (entry.version === version || !EXACT_VERSION.test(version)),
+        );
       })
       .map(([name, version]) => ({ owner, name, version })),
   );
@@ -88,7 +93,7 @@ function add(packages: Packages, { owner, name, version }: Missing): boolean {
   const isTaken = packages[`node_modules/${name}`] !== undefined || owner.includes("/node_modules/");
   packages[`${isTaken ? `${owner}/` : ""}node_modules/${name}`] = {
     version,
-    cpu: [cpu],
+    ...(cpu === undefined ? {} : { cpu: [cpu] }),
     ...(packages[owner]?.dev === true ? { dev: true } : {}),
     ...(libc === undefined ? {} : { libc: [libc] }),
     optional: true,

@@ -1,7 +1,8 @@
 // The boot list: joins the parts into a running system. This file and main.ts are the only ones that know them all.
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { ProviderConfig, SourceConfig } from "./abi/config.ts";
+import { OsError } from "./abi/errors.ts";
 import type { Check } from "./abi/syscalls.ts";
 import { createAgentFiles } from "./drivers/agent-files/agent-files.ts";
 import type { Project } from "./drivers/config-file/config.ts";
@@ -102,6 +103,13 @@ export async function boot(options: BootOptions): Promise<Booted> {
 }
 
 async function openStore(folder: string, environment: BootOptions["environment"]): Promise<Store> {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false) {
+    throw new OsError(
+      "config_invalid",
+      `The data folder ${folder} is not a folder: a file stands in its place. Move that away, or name another folder as dataFolder in the configuration.`,
+      { data: { file: folder, issues: ["dataFolder: is not a folder"] } },
+    );
+  }
   const store = await openSqliteStore({ folder });
   const crashAt = environment["REEVE_CRASH_AT_WRITE"];
   return crashAt === undefined ? store : crashingStore(store, crashPointOf(crashAt));
@@ -158,11 +166,20 @@ function providerOf(
 ): ModelProvider {
   if (provider.type !== "rehearsal") return createAiSdkProvider(name, provider, environment);
   const file = resolve(project.folder, provider.script);
-  return createRehearsalProvider(name, {
-    scriptText: readFileSync(file, "utf8"),
-    file,
-    concurrency: provider.concurrency,
-  });
+  return createRehearsalProvider(name, { scriptText: scriptText(name, file), file, concurrency: provider.concurrency });
+}
+
+function scriptText(provider: string, file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const why = (error as NodeJS.ErrnoException).code === "ENOENT" ? "is not there" : (error as Error).message;
+    throw new OsError(
+      "config_invalid",
+      `The script of the model provider ${provider}, ${file}, cannot be read: it ${why}. Write it, or name another as models.${provider}.script in the configuration.`,
+      { data: { file, issues: [`models.${provider}.script: ${why}`] }, cause: error },
+    );
+  }
 }
 
 function toolsOf({ project, version, environment }: BootOptions): Tools {

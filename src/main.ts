@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 // The program: hands the command line what it needs to talk to a server, to be one, or to boot the system in this process.
 import { readFileSync, realpathSync } from "node:fs";
+import { connect } from "node:net";
 import { resolve } from "node:path";
 import { cwd } from "node:process";
 import { fileURLToPath } from "node:url";
+import { OsError } from "./abi/errors.ts";
 import { type Booted, boot } from "./boot.ts";
 import type { CliHost, Embedded, Serving } from "./cli/host.ts";
 import { runCli } from "./cli/cli.ts";
@@ -26,15 +28,36 @@ async function up(
   project: Project,
   run: boolean,
 ): Promise<{ booted: Booted; fetch: (request: Request) => Promise<Response>; token: string }> {
-  const booted = await boot({ project, version, environment, run, onNotice });
-  const token = tokenOf(booted.folder);
-  const { fetch } = createHttpApi({ system: booted.kernel, token, version, clock: systemClock });
-  return { booted, fetch, token };
+  const booted = await boot({ project, version, environment, run: false, onNotice });
+  try {
+    // Nothing runs before all that can fail has gone well.
+    const token = tokenOf(booted.folder);
+    const { fetch } = createHttpApi({ system: booted.kernel, token, version, clock: systemClock });
+    if (run) await booted.kernel.run();
+    return { booted, fetch, token };
+  } catch (error) {
+    await booted.close();
+    throw error;
+  }
 }
 
 async function embed({ config, run }: { config?: string; run: boolean }): Promise<Embedded> {
-  const { booted, fetch, token } = await up(await projectOf(config), run);
+  const project = await projectOf(config);
+  const { booted, fetch, token } = await up(project, run).catch((error: unknown) => {
+    throw OsError.is(error, "store_busy") ? busyWithCommand(error) : error;
+  });
   return { fetch, token, notices: booted.notices, close: booted.close };
+}
+
+/** No server is there to talk to, so it is a command with a kernel of its own that has the folder open. */
+function busyWithCommand({ data }: OsError): OsError {
+  const { folder = "", owner = null } = data;
+  const pid = typeof owner === "number" ? ` (pid ${owner})` : "";
+  return new OsError(
+    "store_busy",
+    `Another command of Reeve${pid} works on ${String(folder)} by itself, and only one can. Wait for it to end, or press Ctrl-C in it: its process is parked and goes on later. While \`reeve up\` runs, any number of commands can work at once.`,
+    { data },
+  );
 }
 
 async function serve({ config, port }: { config?: string; port?: number }): Promise<Serving> {
@@ -59,7 +82,21 @@ async function serve({ config, port }: { config?: string; port?: number }): Prom
 
 async function locate({ config }: { config?: string }): Promise<{ url: string; token: string } | null> {
   const project = await projectOf(config);
-  return readServer(resolve(project.folder, project.config.dataFolder)) ?? null;
+  const address = readServer(resolve(project.folder, project.config.dataFolder));
+  return address !== undefined && (await isListening(address.url)) ? address : null;
+}
+
+/**
+ * Whether anybody listens there. After a crash the file stays, and its process id may be another program's by now. A server
+ * that listens and does not answer is believed: whoever talks to it is told.
+ */
+function isListening(url: string): Promise<boolean> {
+  const { hostname, port } = new URL(url);
+  const { promise, resolve: answer } = Promise.withResolvers<boolean>();
+  const socket = connect({ host: hostname, port: Number(port) })
+    .once("connect", () => answer(true))
+    .once("error", () => answer(false));
+  return promise.finally(() => socket.destroy());
 }
 
 function onInterrupt(listener: () => void): () => void {

@@ -27,13 +27,14 @@ export function numberOption(options: Options, name: string): number | undefined
   return typeof value === "number" ? value : undefined;
 }
 
-/** Reads an option that is a whole number of at least `min`. */
+/** Reads an option that is a whole number of at least `min`, and at most `max`. */
 export const wholeNumber =
-  (min: number) =>
+  (min: number, max = Number.MAX_SAFE_INTEGER) =>
   (text: string): number => {
     const value = Number(text);
-    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= min) return value;
-    throw new InvalidArgumentError(`It must be a whole number of at least ${min}.`);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    const upTo = max === Number.MAX_SAFE_INTEGER ? "" : ` and at most ${max}`;
+    throw new InvalidArgumentError(`It must be a whole number of at least ${min}${upTo}.`);
   };
 
 /** A command line that cannot be meant, with what to type instead. */

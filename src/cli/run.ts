@@ -99,7 +99,7 @@ async function taskOf({ host }: Context, words: readonly string[], options: Opti
   } catch (error) {
     throw new OsError(
       "invalid_argument",
-      `The task file ${file} is not JSON: ${error instanceof Error ? error.message : String(error)}.`,
+      `The task file ${file} is not JSON: ${error instanceof Error ? error.message : String(error)}. Correct it, or name it otherwise than .json to give it as text.`,
       { data: { file }, cause: error },
     );
   }
@@ -109,9 +109,12 @@ async function contentOf(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const why =
+      code === "ENOENT" ? "it is not there" : code === "EISDIR" ? "it is a folder" : (error as Error).message;
     throw new OsError(
       "not_found",
-      `The task file cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+      `The task file ${file} cannot be read: ${why}. Name another, or give the task on the command line.`,
       { data: { what: "file", id: file }, cause: error },
     );
   }

@@ -5,7 +5,7 @@ import { numberOption, wholeNumber, type CliCommand } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";
 import type { Serving } from "./host.ts";
-import { counted } from "./terminal/figures.ts";
+import { count, counted } from "./terminal/figures.ts";
 import { pairs } from "./terminal/table.ts";
 
 export const up: CliCommand = {
@@ -16,7 +16,7 @@ export const up: CliCommand = {
       .description(
         "Start the server on this machine's loopback address. Processes that are not over go on where they were. Ctrl-C stops it; they go on at the next start.",
       )
-      .option("--port <port>", "the port; 0 takes any free one", wholeNumber(0))
+      .option("--port <port>", "the port; 0 takes any free one", wholeNumber(0, 65_535))
       .addHelpText("after", "\nWith --json: one document when it is up.");
   },
   act: async (context, _args, options) => {
@@ -60,7 +60,7 @@ async function announce(context: Context, { url, token, folder, notices }: Servi
       [
         ["token", `${token} ${dim("(Authorization: Bearer TOKEN)")}`],
         ["data", folder],
-        ["alive", counted(processes.length, "process").replace("processs", "processes")],
+        ["alive", processes.length === 1 ? "1 process" : `${count(processes.length)} processes`],
         [
           "inbox",
           requests.length === 0

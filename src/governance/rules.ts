@@ -18,7 +18,7 @@ function decide(_process: ProcessView, { effect, tool }: CallView): Decision {
   return {
     kind: "ask",
     rule: "governance.destroy",
-    reason: `${tool?.name ?? "It"} has the effect destroy: it deletes, or moves value beyond recall.`,
+    reason: `${tool?.name ?? "It"} counts as destroy: it deletes or moves value beyond recall, or nobody has declared what it does.`,
   };
 }
 

@@ -3,7 +3,7 @@ import type { Event } from "../abi/events.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Batch } from "../ports/store.ts";
 import type { StreamItem } from "../ports/system.ts";
-import { openEvent, payloadTexts } from "./journal.ts";
+import { eventOf, openEvent, payloadTexts } from "./journal.ts";
 
 export type RawEvent = { readonly event: Omit<Event, "payloads">; readonly texts: { readonly [name: string]: string } };
 /** How the header of the last event of a process reads; whoever waits for it alone is spared the others. */
@@ -39,8 +39,7 @@ export class Bus {
       const texts = new Map((batch.payloads ?? []).map(({ address, text }) => [address, text]));
       for (const stored of events) {
         const opened = openEvent(stored);
-        const { seq, atMs, header, hash } = opened;
-        const raw = { event: { pid, seq, atMs, header, hash }, texts: payloadTexts(opened, texts) };
+        const raw = { event: eventOf(opened), texts: payloadTexts(opened, texts) };
         for (const { event } of [...followers]) event(raw);
       }
     }

@@ -3,6 +3,7 @@ import { OsError, issueLines } from "../abi/errors.ts";
 import type { Effect } from "../abi/effects.ts";
 import type { RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
+import { CALLS_IN_FLIGHT_MAX } from "../abi/limits.ts";
 import type { Wait } from "../abi/process.ts";
 import { rowOf, type ProcessCall } from "../abi/syscalls.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
@@ -40,7 +41,7 @@ function effectOf(syscall: ProcessCall, tool: ToolDefinition | undefined): Effec
 }
 
 /** Reads a call against its row. Arguments that do not fit are kept as they came: the refusal is recorded with them. */
-export function receive(process: Process, { number, syscall, args }: Issued): LiveCall {
+export function receive(process: Process, { number, syscall, args, crowded }: Issued): LiveCall {
   const state = { target: undefined, recorded: undefined, begun: false, wait: undefined, approval: undefined };
   const parsed = rowOf(syscall)?.input.safeParse(args);
   if (!parsed?.success) {
@@ -71,10 +72,17 @@ export function receive(process: Process, { number, syscall, args }: Issued): Li
     ...encodeArgs(process.key, syscall, value),
     effect: effectOf(syscall, tool),
     tool,
-    invalid: undefined,
+    invalid: crowded === true ? tooMany() : undefined,
     ...state,
   };
 }
+
+const tooMany = (): OsError =>
+  new OsError(
+    "limit_exceeded",
+    `A process may have ${CALLS_IN_FLIGHT_MAX} calls under way; wait for some before issuing more.`,
+    { data: { limit: "calls_in_flight", max: CALLS_IN_FLIGHT_MAX } },
+  );
 
 /** The first difference between a call and what the journal holds in its place. */
 export function differenceOf(call: LiveCall, recorded: RecordedCall): OsError | undefined {

@@ -30,7 +30,8 @@ export class Commits {
         throw error;
       },
     );
-    for (const { pid } of batch.journals) this.#track(pid, done);
+    const pids = [...batch.journals, ...(batch.processes ?? [])].map(({ pid }) => pid);
+    for (const pid of new Set(pids)) this.#track(pid, done);
     return done;
   }
 

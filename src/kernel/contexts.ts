@@ -9,6 +9,14 @@ import type { Store } from "../ports/store.ts";
 import type { ContextNode } from "./encoding.ts";
 import type { Process } from "./process.ts";
 
+/** What a process hears that names a context which it has not made, or which has been erased. */
+export const noContext = (context: Address): OsError =>
+  new OsError(
+    "not_found",
+    `This process has no context ${context}, or it has been erased. \`after\` takes the context that an earlier model.generate of the same process answered with.`,
+    { data: { what: "context", id: context } },
+  );
+
 /** Contexts of one process that are kept at hand. */
 const KEPT = 4;
 const PAGE = 500;
@@ -24,13 +32,13 @@ export class Contexts {
     this.#store = store;
   }
 
-  /** All messages of a call. Rejects with `not_found` if `after` is no context of this process's making. */
+  /** All messages of a call. `after` must be a context of this process's making; rejects with `not_found` if it is not there any more. */
   async messages(process: Process, after: Address | undefined, added: readonly Message[]): Promise<readonly Message[]> {
     if (after === undefined) return added;
     const known = this.#of(process).get(after) ?? (await this.#read(after));
     this.#keep(process, after, known);
-    // The shared list is lent out only while nothing can follow in it yet.
-    if (known.list.length === known.length) {
+    // The shared list is lent out only to whoever makes it longer: nothing else can follow in it while it is read.
+    if (added.length > 0 && known.list.length === known.length) {
       known.list.push(...added);
       known.next = added;
       return known.list;
@@ -81,12 +89,7 @@ export class Contexts {
     const links: (readonly Address[])[] = [];
     for (let next: Address | null = context; next !== null;) {
       const text: string | undefined = (await this.#store.payloads([next])).get(next);
-      if (text === undefined)
-        throw new OsError(
-          "not_found",
-          `There is no context ${next}, or it has been erased. \`after\` takes the context that an earlier model.generate answered with.`,
-          { data: { what: "context", id: next } },
-        );
+      if (text === undefined) throw noContext(next);
       const node: ContextNode = JSON.parse(text) as ContextNode;
       links.push(node.messages);
       next = node.prev;

@@ -73,14 +73,7 @@ async function spawn(services: Services, args: Args<"process.spawn">, by: Actor)
   const { ports, table, commits } = services;
   const seed = args.key === undefined ? ports.random.bytes(16) : hash("sha256", `key:${args.key}`, "buffer");
   const pid = processIdOf(seed);
-  const known = args.key === undefined ? undefined : await ports.store.process(pid);
-  if (known !== undefined) {
-    const { task } = await table.created(pid);
-    if (known.agent === args.agent && JSON.stringify(task) === JSON.stringify(args.task)) return { pid };
-    throw new OsError("conflict", `The key was used for another task (process ${pid}). Use a new key for a new task.`, {
-      data: { what: "key", id: pid },
-    });
-  }
+  if (args.key !== undefined && (await exists(services, { pid, ...args }))) return { pid };
   const { create, born } = await conceive(services, {
     pid,
     agent: args.agent,
@@ -89,9 +82,32 @@ async function spawn(services: Services, args: Args<"process.spawn">, by: Actor)
     parent: null,
     by,
   });
+  // Others may have come with the same key in the meantime: whoever creates it must do so in the turn in which nobody else was.
+  while (args.key !== undefined) {
+    if (await exists(services, { pid, ...args })) return { pid };
+    if (!table.has(pid)) break;
+  }
   await commits.commit(create());
   born();
   return { pid };
+}
+
+/** Whether the process that a key stands for is there, or on its way. Rejects with `conflict` if it was given another task. */
+async function exists(
+  { ports, table, commits }: Services,
+  { pid, agent, task }: Args<"process.spawn"> & { readonly pid: ProcessId },
+): Promise<boolean> {
+  let known = await ports.store.process(pid);
+  while (known === undefined && table.has(pid)) {
+    await commits.settled(pid);
+    known = await ports.store.process(pid);
+  }
+  if (known === undefined) return false;
+  const { task: recorded } = await table.created(pid);
+  if (known.agent === agent && JSON.stringify(recorded) === JSON.stringify(task)) return true;
+  throw new OsError("conflict", `The key was used for another task (process ${pid}). Use a new key for a new task.`, {
+    data: { what: "key", id: pid },
+  });
 }
 
 async function waitForExit(
@@ -214,6 +230,7 @@ async function decide(
     await services.commits.commit(
       process.prepare([entryOf(header, { decision: decision as unknown as JsonObject })], { requests: [decided] }),
     );
+    process.told();
     services.runs.notice(record.pid, { header, payload: decision as JsonObject, seq });
     return { request, pid: record.pid, verdict: decision.verdict };
   });

@@ -8,9 +8,10 @@
 import { needsIntent } from "../abi/effects.ts";
 import { type ErrorRecord, OsError } from "../abi/errors.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
+import type { Invocation, Settlement as FoundOut } from "../ports/tools.ts";
 import { idempotencyKey, type Performed, PERFORMERS } from "./performers.ts";
 import { askHuman, describeCall } from "./requests.ts";
-import { callEntry, type CallContext } from "./waiting.ts";
+import { callEntry, type CallContext, write } from "./waiting.ts";
 
 /** How often an effect of unknown outcome is repeated, where repeating it is harmless, before a human is asked. */
 const REPEATS_MAX = 3;
@@ -39,7 +40,8 @@ export async function untilKnown(
 }
 
 /** Makes the intent of an effect durable. */
-export async function intend({ services, run, call }: CallContext): Promise<void> {
+export async function intend(context: CallContext): Promise<void> {
+  const { run, call } = context;
   if (!needsIntent(call.effect)) return;
   const { process } = run;
   const approval = call.approval === undefined ? {} : { approval: call.approval };
@@ -52,14 +54,17 @@ export async function intend({ services, run, call }: CallContext): Promise<void
     ...approval,
   } as const;
   const parts = call.begun ? [] : call.parts;
-  await services.commits.commit(process.prepare([callEntry(call, header)], { payloads: parts }));
+  // Counts as dispatched from here on: whoever stops the process lets it end, since its intent is on its way to disk.
   run.markDispatched(call.number);
+  await write(context, [callEntry(call, header)], { payloads: parts });
 }
 
 /** Has the call done, by whoever does it, if the process is still alive at this last moment. */
 export async function perform(context: CallContext): Promise<Performed> {
   const { services, run, call } = context;
   services.ports.identity.identify(run.process);
+  // An outcome could not be recorded any more, and another run may be settling this very intent.
+  if (run.disposed) throw new OsError("cancelled", `${describeCall(call)} was given up before it was dispatched.`);
   const performed = await PERFORMERS[call.syscall].perform(context);
   if (performed.kind === "value" || needsIntent(call.effect)) return performed;
   // A read that never answered may simply be asked again, by the program.
@@ -74,7 +79,7 @@ type Settlement = { readonly by: SettledBy; readonly value: Json | undefined };
 
 /** What became of it: its value, or undefined where it is certain, or harmless, to do it (again). */
 async function settleUnknown(context: CallContext, reason: string, repeats: number): Promise<Settlement> {
-  const { services, run, call } = context;
+  const { run, call } = context;
   const { tool } = call;
   if (tool === undefined) throw new OsError("internal", `${call.syscall} has an intent and no tool.`);
   const undecided = call.recorded?.requests.some(({ kind }) => kind === "settlement") === true;
@@ -84,13 +89,23 @@ async function settleUnknown(context: CallContext, reason: string, repeats: numb
       args: (call.args as { args: JsonObject }).args,
       key: idempotencyKey(run.process.pid, call.number),
     };
-    const found = await services.ports.tools.reconcile(invocation);
+    const found = await reconciled(context, invocation);
     if (found.status === "done") return { by: "reconcile", value: found.content as JsonObject };
     if (found.status === "not_done" && repeats < REPEATS_MAX) return { by: "reconcile", value: undefined };
   }
   if (tool.manifest.idempotency !== "none" && repeats < REPEATS_MAX && !undecided)
     return { by: "repeat", value: undefined };
   return settleByHuman(context, reason);
+}
+
+/** What cannot be asked does not know. An error of the asking must not pass for the outcome of what is asked about. */
+async function reconciled({ services }: CallContext, invocation: Invocation): Promise<FoundOut> {
+  try {
+    return await services.ports.tools.reconcile(invocation);
+  } catch (error) {
+    if (!OsError.is(error) || error.code === "store_failed") throw error;
+    return { status: "unknown", reason: error.message };
+  }
 }
 
 async function settleByHuman(context: CallContext, reason: string): Promise<Settlement> {

@@ -11,7 +11,6 @@
 import { hash } from "node:crypto";
 import type { Event, EventHeader } from "../abi/events.ts";
 import type { Address, ProcessId, SubjectId } from "../abi/ids.ts";
-import type { Json } from "../abi/json.ts";
 import { INLINE_PAYLOAD_BYTES_MAX } from "../abi/limits.ts";
 import type { StoredEvent, StoredPayload } from "../ports/store.ts";
 
@@ -80,6 +79,8 @@ export function encodeEvent(entry: Entry, place: Place, key: SubjectKey): Encode
   return { event, payloads: large };
 }
 
+const NOTHING_INLINE: Record<string, string> = {};
+
 /** A stored event, read as far as its header; payloads still by address. */
 export type Opened = {
   readonly seq: number;
@@ -90,20 +91,24 @@ export type Opened = {
   readonly hash: string;
 };
 
+/** What stands in a header's text beside the header itself. */
+type Written = EventHeader & {
+  readonly v: number;
+  readonly pid: ProcessId;
+  readonly seq: number;
+  readonly atMs: number;
+  readonly payloads: Record<string, Address>;
+};
+
+/** Reads an event. Its header still has what was written beside it: a replay reads many, and looks at fields by name. */
 export function openEvent(stored: StoredEvent): Opened {
-  const { v, pid, seq, atMs, payloads, ...header } = JSON.parse(stored.header) as EventHeader & {
-    v: number;
-    pid: ProcessId;
-    seq: number;
-    atMs: number;
-    payloads: Record<string, Address>;
-  };
+  const header = JSON.parse(stored.header) as Written;
   return {
-    seq,
-    atMs,
-    header: header,
-    addresses: payloads,
-    inline: stored.inline === null ? {} : (JSON.parse(stored.inline) as Record<string, string>),
+    seq: header.seq,
+    atMs: header.atMs,
+    header,
+    addresses: header.payloads,
+    inline: stored.inline === null ? NOTHING_INLINE : (JSON.parse(stored.inline) as Record<string, string>),
     hash: stored.hash,
   };
 }
@@ -131,6 +136,8 @@ export function distantAddresses(events: readonly Opened[]): Address[] {
   return [...wanted];
 }
 
-export function eventOf(pid: ProcessId, opened: Opened, payloads: { readonly [name: string]: Json }): Event {
-  return { pid, seq: opened.seq, atMs: opened.atMs, header: opened.header, payloads, hash: opened.hash };
+/** The event as it is shown: its header alone, without its payloads. */
+export function eventOf({ header, seq, atMs, hash: chained }: Opened): Omit<Event, "payloads"> {
+  const { v, pid, seq: place, atMs: time, payloads, ...clear } = header as Written;
+  return { pid, seq, atMs, header: clear, hash: chained };
 }

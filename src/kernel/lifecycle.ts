@@ -4,7 +4,7 @@
 //   L1. A process and the event that created it, and the outcome of the call that spawned it, are one transaction.
 //   L2. A process that ends takes its descendants with it in the same transaction; their calls in flight are aborted
 //       before it is on disk, and nothing of theirs is dispatched after it (see Life).
-//   L3. A parent that waits for a child is made ready in the transaction that ends the child.
+//   L3. Whoever waits for a process that ends is made ready in the transaction that ends it.
 import { OsError } from "../abi/errors.ts";
 import type { Actor } from "../abi/events.ts";
 import type { ProcessId, SubjectId } from "../abi/ids.ts";
@@ -66,6 +66,7 @@ export async function conceive(services: Services, conception: Conception): Prom
   const [tools, key] = await Promise.all([ports.tools.resolve(agent.manifest.tools), table.subjectKey(SUBJECT)]);
   const budget = tightest(options.limits.budget, agent.manifest.budget, conception.budget);
   const spec = { agent, tools };
+  let process: Process | undefined;
   const create = (): Prepared => {
     const nowMs = ports.clock.nowMs();
     const record: ProcessRecord = {
@@ -86,7 +87,7 @@ export async function conceive(services: Services, conception: Conception): Prom
       wakeMs: null,
     };
     const life: Life = { pid, parent: parent?.life ?? null, exited: false };
-    const process = table.adopt(record, { head: { events: 0, hash: CHAIN_START }, life, spec, key });
+    process = table.adopt(record, { head: { events: 0, hash: CHAIN_START }, life, spec, key });
     parent?.children.add(pid);
     const header = {
       kind: "process.created",
@@ -102,7 +103,7 @@ export async function conceive(services: Services, conception: Conception): Prom
   };
   const born = (): void => {
     services.runs.wake(pid);
-    table.unpin(pid);
+    if (process !== undefined) table.unpin(process);
   };
   return { create, born };
 }
@@ -111,29 +112,53 @@ export async function conceive(services: Services, conception: Conception): Prom
 export async function end(services: Services, process: Process, exit: Exit, by: Actor): Promise<ProcessId[]> {
   if (process.life.exited) return [];
   process.life.exited = true;
+  try {
+    return await services.table.with(process.pid, () => endFamily(services, process, { exit, by }));
+  } catch (error) {
+    // It has ended in memory and not on disk: memory is no longer the truth.
+    services.runs.halt(error);
+    throw error;
+  }
+}
+
+async function endFamily(
+  services: Services,
+  process: Process,
+  { exit, by }: { exit: Exit; by: Actor },
+): Promise<ProcessId[]> {
   const { table } = services;
   const family: Process[] = [process];
+  const above: Process[] = [];
   try {
     await gather(services, process.pid, family);
-    const parent = process.record.parent === null ? undefined : await table.pin(process.record.parent);
-    try {
-      const ended = family.filter(({ record }) => record.state !== "exited");
-      const orphaned: Exit = {
-        how: "killed",
-        by: process.pid,
-        reason: exit.how === "killed" ? exit.reason : "its parent has exited",
-      };
-      const parts = ended.map((member) => endOne(services, member, { exit: member === process ? exit : orphaned, by }));
-      const roused = parent === undefined ? [] : parent.prepareRoused(process.pid);
-      await services.commits.commit(...parts, ...roused);
-      parent?.children.delete(process.pid);
-      if (parent !== undefined) services.runs.wake(parent.pid);
-      return ended.map(({ pid }) => pid);
-    } finally {
-      if (parent !== undefined) table.unpin(parent.pid);
+    await gatherAbove(services, process, above);
+    const ended = family.filter(({ record }) => record.state !== "exited");
+    const pids = ended.map(({ pid }) => pid);
+    const orphaned: Exit = {
+      how: "killed",
+      by: process.pid,
+      reason: exit.how === "killed" ? exit.reason : "its parent has exited",
+    };
+    const parts = ended.map((member) => endOne(services, member, { exit: member === process ? exit : orphaned, by }));
+    const waiting = above.filter((member) => member.waitsFor(new Set(pids)));
+    const roused = waiting.flatMap((member) => member.prepareRoused());
+    await services.commits.commit(...parts, ...roused);
+    above[0]?.children.delete(process.pid);
+    for (const member of waiting) {
+      member.told();
+      services.runs.wake(member.pid);
     }
+    return pids;
   } finally {
-    for (const { pid } of family.slice(1)) table.unpin(pid);
+    for (const member of [...family.slice(1), ...above]) table.unpin(member);
+  }
+}
+
+/** All that stand above a process, nearest first, in memory and pinned: any of them may wait for it. */
+async function gatherAbove(services: Services, { life }: Process, above: Process[]): Promise<void> {
+  for (let member = life.parent; member !== null; member = member.parent) {
+    const process = await pinned(services, member.pid);
+    if (process !== undefined) above.push(process);
   }
 }
 

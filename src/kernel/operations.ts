@@ -46,8 +46,11 @@ export async function deliver(services: Services, letter: Letter): Promise<Deliv
       seq = process.record.events;
       return process.prepare([entryOf(header, { body: letter.body })]);
     },
-    after: () => runs.notice(letter.pid, { header, payload: letter.body, seq }),
-    release: () => table.unpin(letter.pid),
+    after: () => {
+      process.told();
+      runs.notice(letter.pid, { header, payload: letter.body, seq });
+    },
+    release: () => table.unpin(process),
   };
 }
 

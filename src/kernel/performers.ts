@@ -12,6 +12,7 @@ import type { Exit } from "../abi/process.ts";
 import type { Args, ProcessCall } from "../abi/syscalls.ts";
 import type { Resource } from "../ports/scheduler.ts";
 import type { StoredPayload } from "../ports/store.ts";
+import { noContext } from "./contexts.ts";
 import { encodeAnswer } from "./encoding.ts";
 import { conceive } from "./lifecycle.ts";
 import { deliver, signal } from "./operations.ts";
@@ -61,6 +62,8 @@ async function generate(context: CallContext): Promise<Performed> {
   const { process } = run;
   const { model: wanted, after, messages, tools: offered, ...settings } = call.args as unknown as GenerateInput;
   const model = modelOf(context, wanted);
+  // Another process's conversation is not this one's to read, whoever told it the address.
+  if (after !== undefined && !run.recall.contexts.has(after)) throw noContext(after);
   const all = await services.contexts.messages(process, after, messages);
   const tools =
     offered === undefined ? [...process.tools.values()] : offered.flatMap((name) => process.tools.get(name) ?? []);
@@ -71,6 +74,7 @@ async function generate(context: CallContext): Promise<Performed> {
     { signal: run.signal, onDelta },
   );
   const stored = encodeAnswer(process.key, { ...answer, model }, { after: after ?? null, parts: call.parts });
+  run.recall.contexts.add(stored.context);
   services.contexts.extend(process, {
     after: after,
     messages,

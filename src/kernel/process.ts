@@ -46,6 +46,8 @@ export class Process implements ProcessView {
   #hash: string;
   #spentAtLoad: Spent | undefined;
   #nowMs: () => number;
+  /** Changes from outside that were prepared and that the run has not been told of. */
+  #untold = 0;
 
   constructor(parts: {
     record: ProcessRecord;
@@ -83,6 +85,11 @@ export class Process implements ProcessView {
   get spent(): Spent {
     return this.#record.spent;
   }
+  /** Whether it, or a process above it, has ended: then nothing more is written for it. */
+  get over(): boolean {
+    for (let member: Life | null = this.life; member !== null; member = member.parent) if (member.exited) return true;
+    return this.#record.state === "exited";
+  }
 
   /** Gives events their place in the journal and the row its new form. Must be committed, in the order of preparation. */
   prepare(
@@ -99,6 +106,7 @@ export class Process implements ProcessView {
       events.push(encoded.event);
       payloads.push(...encoded.payloads);
       this.#hash = encoded.event.hash;
+      if (isFromOutside(entry.header)) this.#untold += 1;
       this.#record = project(this.#record, entry.header, atMs, extra.exit);
     }
     const requests = [...(extra.requests ?? []), ...this.#withdrawn()];
@@ -110,18 +118,34 @@ export class Process implements ProcessView {
     return { journals, payloads, processes: this.#rowIfChanged(before), requests };
   }
 
-  /** A change of the row that is no event: all that the process does is wait. */
-  prepareWaiting(): Prepared {
-    this.#record = { ...this.#record, state: "waiting" };
-    return { journals: [], payloads: [], processes: [this.#record], requests: [] };
+  /**
+   * A change of the row that is no event: all that the process does is wait. Undefined while the run has not been told of
+   * everything from outside: it may have something to do, and a row that said otherwise would be believed after a crash.
+   */
+  prepareWaiting(): Prepared | undefined {
+    if (this.#untold > 0 || this.#record.state !== "ready") return undefined;
+    return this.#row("waiting");
   }
 
-  /** Makes the process ready if it waits for the exit of `child`; nothing otherwise. */
-  prepareRoused(child: ProcessId): Prepared[] {
-    const waits = this.#record.waits.some((wait) => wait.on === "process" && wait.pid === child);
-    if (!waits || this.#record.state !== "waiting") return [];
-    this.#record = { ...this.#record, state: "ready" };
-    return [{ journals: [], payloads: [], processes: [this.#record], requests: [] }];
+  /** The reverse, for a program that issues a call although its row says that it waits. Undefined where it does not say so. */
+  prepareReady(): Prepared | undefined {
+    return this.#record.state === "waiting" ? this.#row("ready") : undefined;
+  }
+
+  /** Whether it waits for the exit of one of these. */
+  waitsFor(ended: ReadonlySet<ProcessId>): boolean {
+    return this.#record.waits.some((wait) => wait.on === "process" && ended.has(wait.pid));
+  }
+
+  /** For a process that waits for the exit of another, which is being committed: makes it ready. It must be told afterwards. */
+  prepareRoused(): Prepared[] {
+    this.#untold += 1;
+    return this.#record.state === "waiting" ? [this.#row("ready")] : [];
+  }
+
+  /** The run has been told of one change from outside, or there is no run to tell. */
+  told(): void {
+    this.#untold -= 1;
   }
 
   /** Corrects, once, what it has used up by what its journal says: a row may be older than the journal's end. */
@@ -142,6 +166,11 @@ export class Process implements ProcessView {
     };
   }
 
+  #row(state: "ready" | "waiting"): Prepared {
+    this.#record = { ...this.#record, state };
+    return { journals: [], payloads: [], processes: [this.#record], requests: [] };
+  }
+
   /** What was asked for a process that is over needs no answer any more. */
   #withdrawn(): RequestRecord[] {
     if (this.#record.state !== "exited") return [];
@@ -157,6 +186,9 @@ export class Process implements ProcessView {
     return before.events === 0 || before.state !== now.state || before.waits !== now.waits ? [now] : [];
   }
 }
+
+/** Events that others append to the journal of a process that waits for them. */
+const isFromOutside = ({ kind }: EventHeader): boolean => kind === "message.delivered" || kind === "request.decided";
 
 /** Several preparations as one batch. */
 export function batchOf(parts: readonly Prepared[]): Batch {

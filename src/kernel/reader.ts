@@ -6,7 +6,7 @@ import type { Store } from "../ports/store.ts";
 import type { StreamItem } from "../ports/system.ts";
 import type { Bus, RawEvent } from "./bus.ts";
 import { decodeValue, innerAddresses } from "./encoding.ts";
-import { distantAddresses, openEvent, payloadTexts } from "./journal.ts";
+import { distantAddresses, eventOf, openEvent, payloadTexts } from "./journal.ts";
 
 const PAGE = 500;
 const BACKLOG_MAX = 2000;
@@ -39,10 +39,7 @@ export async function readEvents(
   const texts: ReadonlyMap<Address, string> = distant.length === 0 ? new Map() : await store.payloads(distant);
   return whole(
     store,
-    opened.map((one) => ({
-      event: { pid, seq: one.seq, atMs: one.atMs, header: one.header, hash: one.hash },
-      texts: payloadTexts(one, texts),
-    })),
+    opened.map((one) => ({ event: eventOf(one), texts: payloadTexts(one, texts) })),
   );
 }
 

@@ -15,12 +15,21 @@ import type { Address, MessageId, ProcessId, RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import type { Spent, Wait } from "../abi/process.ts";
 import type { Decision, ProcessCall } from "../abi/syscalls.ts";
-import type { Store } from "../ports/store.ts";
+import type { Store, StoredEvent } from "../ports/store.ts";
 import { decodeValue, innerAddresses } from "./encoding.ts";
-import { chainHash, CHAIN_START, distantAddresses, openEvent, payloadTexts, type Opened } from "./journal.ts";
+import {
+  addressOf,
+  chainHash,
+  CHAIN_START,
+  distantAddresses,
+  openEvent,
+  type Opened,
+  payloadTexts,
+  type SubjectKey,
+} from "./journal.ts";
 import { NOTHING_SPENT, spendFor } from "./transition.ts";
 
-const PAGE_EVENTS = 1000;
+const PAGE_EVENTS = 256;
 
 export type RecordedRequest = {
   readonly id: RequestId;
@@ -53,14 +62,19 @@ export class Recall {
   #hash = CHAIN_START;
   #brokenAt: number | null = null;
   #reading: Promise<void> | undefined;
+  #ahead: Promise<Page> | undefined;
   #spent: Spent = NOTHING_SPENT;
   #callsRecorded = 0;
+  readonly #checkedBy: SubjectKey | undefined;
+  /** The contexts that this process's model calls have made; whoever makes another adds it. */
+  readonly contexts: Set<Address> = new Set();
 
-  /** `end` is the number of events that the journal holds. */
-  constructor(store: Store, pid: ProcessId, end: number) {
+  /** `end` is the number of events that the journal holds. With `checkedBy` every payload is compared with its address. */
+  constructor(store: Store, pid: ProcessId, { end, checkedBy }: { end: number; checkedBy?: SubjectKey }) {
     this.#store = store;
     this.#pid = pid;
     this.#end = end;
+    this.#checkedBy = checkedBy;
   }
 
   /** Events that this recall covers: those with a smaller seq are read, the others must be told. */
@@ -75,7 +89,7 @@ export class Recall {
   get counts(): { readonly events: number; readonly calls: number } {
     return { events: this.#read, calls: this.#callsRecorded };
   }
-  /** The first event whose hash does not fit the chain, of those read. */
+  /** The first event whose hash does not fit the chain, or (where that is checked) a payload its address; of those read. */
   get brokenAt(): number | null {
     return this.#brokenAt;
   }
@@ -102,6 +116,13 @@ export class Recall {
     return this.#order[0];
   }
 
+  /** The first call numbered at least `number`, of those read and not taken. */
+  firstCallFrom(number: number): number | undefined {
+    let first: number | undefined;
+    for (const known of this.#calls.keys()) if (known >= number && known < (first ?? Infinity)) first = known;
+    return first;
+  }
+
   /** Takes the next outcome off the journal. */
   take(): RecordedCall {
     const number = this.#order.shift();
@@ -120,23 +141,31 @@ export class Recall {
   }
 
   async #readPage(): Promise<void> {
-    const events = await this.#store.events(this.#pid, this.#read, Math.min(PAGE_EVENTS, this.#end - this.#read));
-    if (events.length === 0) {
+    const page = await (this.#ahead ?? this.#fetch(this.#read));
+    // The next page is on its way while the program works through this one.
+    const next = this.#read + page.events.length;
+    this.#ahead = page.events.length > 0 && next < this.#end ? this.#fetch(next) : undefined;
+    if (page.events.length === 0) {
       this.#brokenAt ??= this.#read;
       this.#read = this.#end;
       return;
     }
-    const page = events.map((event) => {
-      if (event.hash !== chainHash(this.#hash, event.header)) this.#brokenAt ??= event.seq;
-      this.#hash = event.hash;
-      return openEvent(event);
-    });
-    const distant = distantAddresses(page);
-    const texts = new Map(distant.length === 0 ? [] : await this.#store.payloads(distant));
-    const inner = page.flatMap((opened) => innerOf(opened, texts));
-    if (inner.length > 0) for (const [address, text] of await this.#store.payloads(inner)) texts.set(address, text);
-    for (const opened of page) this.#take(opened, texts);
-    this.#read += events.length;
+    const altered = this.#checkedBy === undefined ? [] : withoutAltered(page, this.#checkedBy);
+    for (const { stored, opened } of page.events) {
+      if (altered.includes(stored.seq)) this.#brokenAt ??= stored.seq;
+      if (stored.hash !== chainHash(this.#hash, stored.header)) this.#brokenAt ??= stored.seq;
+      this.#hash = stored.hash;
+      this.#take(opened, page.texts);
+    }
+    this.#read = next;
+  }
+
+  #fetch(from: number): Promise<Page> {
+    const limit = Math.min(PAGE_EVENTS, this.#end - from);
+    const page = fetchPage(this.#store, this.#pid, { from, limit, whole: this.#checkedBy !== undefined });
+    // Whoever reads on hears of a failure; of a run that has ended before that, nobody needs to.
+    page.catch(() => {});
+    return page;
   }
 
   #take(opened: Opened, texts: ReadonlyMap<Address, string>): void {
@@ -178,6 +207,10 @@ export class Recall {
         : { ok: false, error: JSON.parse(error) as ErrorRecord };
     this.#order.push(call.number);
     this.#callsRecorded += 1;
+    if (call.syscall === "model.generate" && call.outcome.ok) {
+      const { context } = (call.outcome.value ?? {}) as { context?: Address };
+      if (context !== undefined) this.contexts.add(context);
+    }
     if (call.syscall !== "message.receive" || !call.outcome.ok) return;
     const { message } = call.outcome.value as { message: { id: MessageId } | null };
     if (message !== null) this.#mail.delete(message.id);
@@ -197,9 +230,59 @@ export class Recall {
   }
 }
 
-function innerOf(opened: Opened, texts: ReadonlyMap<Address, string>): Address[] {
+type Page = {
+  readonly events: { readonly stored: StoredEvent; opened: Opened }[];
+  readonly texts: Map<Address, string>;
+};
+
+/** Events with all the payloads that a replay needs, or (`whole`) all that they refer to. */
+async function fetchPage(
+  store: Store,
+  pid: ProcessId,
+  { from, limit, whole }: { from: number; limit: number; whole: boolean },
+): Promise<Page> {
+  const events = (await store.events(pid, from, limit)).map((stored) => ({ stored, opened: openEvent(stored) }));
+  const opened = events.map((event) => event.opened);
+  const distant = distantAddresses(opened);
+  const texts = new Map(distant.length === 0 ? [] : await store.payloads(distant));
+  const inner = opened.flatMap((event) => innerOf(event, texts, whole));
+  if (inner.length > 0) for (const [address, text] of await store.payloads(inner)) texts.set(address, text);
+  return { events, texts };
+}
+
+/** Takes out every payload that is not what its address says, as if it had been erased, and answers with the events that named one. */
+function withoutAltered({ events, texts }: Page, key: SubjectKey): number[] {
+  const altered = new Set<number>();
+  for (const event of events) {
+    const { seq, addresses, inline } = event.opened;
+    const sound: Record<string, string> = {};
+    for (const address of Object.values(addresses)) {
+      const text = inline[address];
+      if (text === undefined) continue;
+      if (addressOf(key, text) === address) sound[address] = text;
+      else altered.add(seq);
+    }
+    event.opened = { ...event.opened, inline: sound };
+  }
+  const wrong = new Set([...texts].flatMap(([address, text]) => (addressOf(key, text) === address ? [] : [address])));
+  if (wrong.size === 0) return [...altered];
+  for (const { opened } of events) {
+    // An altered payload names nothing that could be looked for in it.
+    const own = Object.values(opened.addresses);
+    const inner = own.some((address) => wrong.has(address)) ? [] : innerOf(opened, texts, true);
+    if ([...own, ...inner].some((address) => wrong.has(address))) altered.add(opened.seq);
+  }
+  for (const address of wrong) texts.delete(address);
+  return [...altered];
+}
+
+function innerOf(opened: Opened, texts: ReadonlyMap<Address, string>, whole: boolean): Address[] {
   const { header } = opened;
-  if (header.kind !== "call.completed" || header.syscall !== "model.generate") return [];
-  const { value } = payloadTexts(opened, texts);
-  return value === undefined ? [] : innerAddresses(header.syscall, "value", value);
+  if (!("syscall" in header) || header.syscall !== "model.generate") return [];
+  const { args, value } = payloadTexts(opened, texts);
+  const answer = value === undefined ? [] : innerAddresses(header.syscall, "value", value);
+  if (!whole) return answer;
+  const { context } = JSON.parse(value ?? "{}") as { context?: Address };
+  const sent = args === undefined ? [] : innerAddresses(header.syscall, "args", args);
+  return [...answer, ...sent, ...(context === undefined ? [] : [context])];
 }

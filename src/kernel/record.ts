@@ -10,10 +10,10 @@ import { callEntry, type CallContext } from "./waiting.ts";
 export async function record(context: CallContext, settled: Settled): Promise<Outcome | undefined> {
   const release = settled.kind === "value" ? settled.release : undefined;
   try {
-    const { outcome, extra } = prepareExtra(settled);
-    const { process } = context.run;
     // A process that has ended records nothing more: its exit names the calls whose outcome it did not wait for.
-    if (process.life.exited || process.record.state === "exited" || context.run.disposed) return undefined;
+    // Looked at before anything is prepared, since what is prepared must be committed.
+    if (context.run.process.over || context.run.disposed) return undefined;
+    const { outcome, extra } = prepareExtra(settled);
     const own = prepareOwn(context, settled, outcome);
     await context.services.commits.commit(...extra, own);
     if (settled.kind === "value" && outcome.ok) settled.after?.();

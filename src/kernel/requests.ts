@@ -17,7 +17,7 @@ import type { RequestRecord } from "../ports/store.ts";
 import type { LiveCall } from "./call.ts";
 import { entryOf } from "./process.ts";
 import type { Decided } from "./run.ts";
-import { type CallContext, waitingEntry } from "./waiting.ts";
+import { type CallContext, waitingEntry, write } from "./waiting.ts";
 
 export type Ask = {
   readonly kind: RequestKind;
@@ -53,7 +53,7 @@ export async function askHuman(
 }
 
 async function open(context: CallContext, ask: Ask): Promise<RequestId> {
-  const { services, run, call } = context;
+  const { run, call } = context;
   const { process } = run;
   const request = requestIdOf(hash("sha256", `request:${process.pid}:${process.record.events}`, "buffer"));
   const digest = digestOf(context);
@@ -71,7 +71,7 @@ async function open(context: CallContext, ask: Ask): Promise<RequestId> {
     waitingEntry(call, { on: "human", call: call.number, request }),
     entryOf(opened, { request: item as unknown as JsonObject }),
   ];
-  await services.commits.commit(process.prepare(entries, { payloads: call.parts, requests: [record] }));
+  await write(context, entries, { payloads: call.parts, requests: [record] });
   return request;
 }
 

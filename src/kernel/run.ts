@@ -19,7 +19,13 @@ import type { ProgramHost, ProgramRun } from "../ports/program.ts";
 import type { Process } from "./process.ts";
 import type { Mail, Outcome, Recall, RecordedCall } from "./recall.ts";
 
-export type Issued = { readonly number: number; readonly syscall: ProcessCall; readonly args: Json };
+/** `crowded`: more calls are under way than may be; it is refused. */
+export type Issued = {
+  readonly number: number;
+  readonly syscall: ProcessCall;
+  readonly args: Json;
+  readonly crowded?: boolean;
+};
 
 /** A call that the program issued and has not seen the outcome of. */
 type Pending = {
@@ -34,12 +40,15 @@ export type Decided = Decision & { readonly by: Actor };
 /** An event that did not come from the program. */
 export type Notice = { readonly header: EventHeader; readonly payload: Json; readonly seq: number };
 
+export type ProgramEnd = { readonly result: Json } | { readonly error: unknown };
+
 export type RunEvents = {
   /** A call came in. */
   readonly issued: (run: Run, issued: Issued) => void;
   /** All that the program does is wait. */
   readonly idle: (run: Run) => void;
-  readonly finished: (run: Run, end: { readonly result: Json } | { readonly error: unknown }) => void;
+  /** The program has ended, and its whole journal has been read. */
+  readonly finished: (run: Run, end: ProgramEnd) => void;
   /** The journal could not be read on. */
   readonly failed: (run: Run, error: unknown) => void;
 };
@@ -62,6 +71,9 @@ export class Run {
   #delivering = false;
   #idleCheck = false;
   #frozen = false;
+  #ended = false;
+  /** How many calls the program has issued in this run. */
+  #issuedCalls = 0;
   #disposed = false;
   #pokes = 0;
 
@@ -79,6 +91,10 @@ export class Run {
   get disposed(): boolean {
     return this.#disposed;
   }
+  /** Whether it was told to start nothing new. */
+  get frozen(): boolean {
+    return this.#frozen;
+  }
   get recall(): Recall {
     return this.#recall;
   }
@@ -90,10 +106,9 @@ export class Run {
   get dispatched(): number[] {
     return [...this.#pending].flatMap(([number, { dispatched }]) => (dispatched ? [number] : []));
   }
-  /** Recorded outcomes of calls that the program has not issued. */
+  /** The first recorded call, of those read so far, that the program has not issued. */
   get unissued(): number | undefined {
-    const next = this.#recall.nextOutcome;
-    return next === undefined || this.#reissued.has(next) ? undefined : next;
+    return this.#recall.firstCallFrom(this.#issuedCalls);
   }
 
   start(host: ProgramHost, task: Json): void {
@@ -106,27 +121,39 @@ export class Run {
       issue: (number, syscall, args) => this.#issue({ number, syscall, args }),
     });
     this.#program.result.then(
-      (result) => this.#disposed || this.#events.finished(this, { result }),
-      (error: unknown) => this.#disposed || this.#events.finished(this, { error }),
+      (result) => this.#end({ result }),
+      (error: unknown) => this.#end({ error }),
     );
     this.#pump();
+  }
+
+  /** Whether the program left out a call can be said only when its journal has been read to the end. */
+  async #end(end: ProgramEnd): Promise<void> {
+    if (this.#disposed) return;
+    this.#ended = true;
+    try {
+      while (!this.#recall.exhausted) {
+        await this.#recall.readOn();
+        // The calls that it issued and did not wait for are compared with what was read before anything is concluded.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } catch (error) {
+      if (!this.#disposed) this.#events.failed(this, error);
+      return;
+    }
+    // What a stopped program has to say is not heard: it says it again when it goes on.
+    if (!this.#disposed && !this.#frozen) this.#events.finished(this, end);
   }
 
   #issue(issued: Issued): Promise<Json> {
     return new Promise((resolve, reject) => {
       if (this.#disposed || this.#frozen) return;
-      if (this.#pending.size >= CALLS_IN_FLIGHT_MAX) {
-        reject(
-          new OsError(
-            "limit_exceeded",
-            `A process may have ${CALLS_IN_FLIGHT_MAX} calls under way; wait for some before issuing more.`,
-            { data: { limit: "calls_in_flight", max: CALLS_IN_FLIGHT_MAX } },
-          ),
-        );
-        return;
-      }
+      // How many are under way when a call arrives can differ from run to run, so the refusal is an outcome like any other:
+      // recorded, and read back.
+      const crowded = this.#pending.size >= CALLS_IN_FLIGHT_MAX;
       this.#pending.set(issued.number, { waiting: false, dispatched: false, resolve, reject });
-      this.#events.issued(this, issued);
+      this.#issuedCalls = Math.max(this.#issuedCalls, issued.number + 1);
+      this.#events.issued(this, crowded ? { ...issued, crowded } : issued);
     });
   }
 
@@ -166,6 +193,7 @@ export class Run {
       const wake = (): void => {
         this.#sleepers.delete(wake);
         timer.cancel?.();
+        if (timer.cancel !== undefined) this.signal.removeEventListener("abort", timer.cancel);
         resolve();
       };
       this.#sleepers.add(wake);
@@ -225,7 +253,7 @@ export class Run {
   }
 
   #pump(): void {
-    if (this.#delivering || this.#disposed || this.#frozen) return;
+    if (this.#delivering || this.#disposed || this.#frozen || this.#ended) return;
     const next = this.#next();
     if (next === undefined) return;
     this.#delivering = true;
@@ -248,10 +276,7 @@ export class Run {
       const { number, outcome } = this.#recall.take();
       return outcome === undefined ? undefined : { number, outcome };
     }
-    if (this.#recall.exhausted) {
-      this.process.recount(this.#recall.spent);
-      return this.#answers.shift();
-    }
+    if (this.#recall.exhausted) return this.#answers.shift();
     this.#recall.readOn().then(
       () => this.#pump(),
       (error: unknown) => this.#disposed || this.#events.failed(this, error),

@@ -21,6 +21,8 @@ import { syscall } from "./syscall.ts";
 const PAGE = 1000;
 /** How long the runner waits before it tries a store that failed again. */
 const RETRY_MS = [500, 1000, 2000, 5000, 10_000];
+/** After so long without a failure the store is taken to work. */
+const CALM_MS = 60_000;
 const LOOK_AGAIN_MS = 250;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -39,7 +41,11 @@ export class Runner implements Runs {
   };
   #alarmMs = Infinity;
   #cancelAlarm: (() => void) | undefined;
+  /** Failures since the store last worked. */
   #failures = 0;
+  #failedMs = -Infinity;
+  /** Counts the times that memory was dropped: what was begun before is not gone on with. */
+  #generation = 0;
   /** Nothing is run before `start`, nor after a failure of the store until it works again. */
   #halted = true;
   #closed = false;
@@ -97,7 +103,9 @@ export class Runner implements Runs {
     if (run === undefined) return;
     run.dispose();
     this.#runs.delete(pid);
-    this.#of().table.unpin(pid);
+    const { table, commits } = this.#of();
+    // What is on its way to disk is not there yet for whoever would load the process now.
+    void commits.settled(pid).then(() => table.unpin(run.process));
     this.#pump();
   }
 
@@ -117,7 +125,8 @@ export class Runner implements Runs {
   failed(run: Run, error: unknown): void {
     if (run.disposed) return;
     const { pid } = run.process;
-    if (OsError.is(error, "process_gone")) return this.drop(pid);
+    // It, or a process above it, is being ended: that takes the run out of memory, when it has seen what is under way.
+    if (OsError.is(error, "process_gone")) return;
     if (OsError.is(error, "store_failed")) return this.halt(error);
     if (OsError.is(error, "replay_divergence")) return this.diverged(run, error);
     const record = errorRecord(error);
@@ -132,11 +141,15 @@ export class Runner implements Runs {
 
   /** The store refused a batch: see N3. */
   halt(error: unknown): void {
+    this.#generation += 1;
     if (this.#halted || this.#closed) return this.#of().table.clear();
     this.#halted = true;
+    const { options, ports } = this.#of();
+    // A failure long after the one before it is the first of its kind.
+    if (ports.clock.nowMs() - this.#failedMs > CALM_MS) this.#failures = 0;
+    this.#failedMs = ports.clock.nowMs();
     const waitMs = RETRY_MS[Math.min(this.#failures, RETRY_MS.length - 1)] ?? 10_000;
     this.#failures += 1;
-    const { options, ports } = this.#of();
     options.onTrouble(`${errorRecord(error).message} Everything waits; the next attempt is in ${waitMs / 1000} s.`);
     this.#forget();
     this.#of().table.clear();
@@ -167,6 +180,19 @@ export class Runner implements Runs {
     this.#pump();
   }
 
+  /** Takes out one that only waits, to make room; false if there is none. */
+  #park(): boolean {
+    for (const pid of [...this.#parked.keys()]) {
+      if (this.#runs.get(pid)?.idle === true) {
+        this.drop(pid);
+        return true;
+      }
+      // Its own timer has set it going since.
+      this.#unpark(pid);
+    }
+    return false;
+  }
+
   #of(): Services {
     if (this.#services === undefined) throw new Error("The runner has not been joined to the kernel.");
     return this.#services;
@@ -185,17 +211,14 @@ export class Runner implements Runs {
     if (this.#halted || this.#closed) return;
     const { limits } = this.#of().options;
     for (const pid of this.#queue) {
-      if (this.#runs.size + this.#starting.size >= limits.processesInMemory) {
-        const [idle] = this.#parked.keys();
-        if (idle === undefined) return;
-        this.drop(idle);
-      }
+      if (this.#runs.size + this.#starting.size >= limits.processesInMemory && !this.#park()) return;
       this.#queue.delete(pid);
       if (!this.#starting.has(pid)) this.#bringIn(pid);
     }
   }
 
   #bringIn(pid: ProcessId): void {
+    const generation = this.#generation;
     this.#starting.add(pid);
     this.#load(pid)
       .catch((error: unknown) => {
@@ -203,21 +226,21 @@ export class Runner implements Runs {
         else this.#of().options.onTrouble(`Process ${pid} cannot be run: ${errorRecord(error).message}`);
       })
       .finally(() => {
-        this.#starting.delete(pid);
+        if (generation === this.#generation) this.#starting.delete(pid);
         this.#pump();
       });
   }
 
   async #load(pid: ProcessId): Promise<void> {
     const { table, ports, commits } = this.#of();
-    const generation = this.#failures;
+    const generation = this.#generation;
     const process = await table.pin(pid);
     const { state, wakeMs } = process.record;
     const due = state === "waiting" && wakeMs !== null && wakeMs <= ports.clock.nowMs();
-    const stale = this.#halted || this.#closed || generation !== this.#failures;
-    if (stale || process.life.exited || (state !== "ready" && !due)) return table.unpin(pid);
+    const stale = this.#halted || this.#closed || generation !== this.#generation || this.#runs.has(pid);
+    if (stale || process.over || (state !== "ready" && !due)) return table.unpin(process);
     // From here on events that are appended from outside reach the run; the ones before are read back.
-    const recall = new Recall(ports.store, pid, process.record.events);
+    const recall = new Recall(ports.store, pid, { end: process.record.events });
     const run = new Run(process, { recall, clock: ports.clock, events: this.#events });
     this.#runs.set(pid, run);
     try {
@@ -225,12 +248,20 @@ export class Runner implements Runs {
       const { task } = await table.created(pid);
       if (!run.disposed) run.start(ports.programs, task);
     } catch (error) {
-      this.drop(pid);
+      if (!run.disposed) this.drop(pid);
       throw error;
     }
   }
 
   #issued(run: Run, issued: Issued): void {
+    const { process } = run;
+    this.#unpark(process.pid);
+    // A program that has been heard of does not only wait, whatever its row was made to say.
+    const ready = process.prepareReady();
+    if (ready !== undefined)
+      this.#of()
+        .commits.commit(ready)
+        .catch(() => {});
     syscall(this.#of(), run, issued).catch((error: unknown) => this.failed(run, error));
   }
 
@@ -238,17 +269,24 @@ export class Runner implements Runs {
   #idle(run: Run): void {
     const { pid, record } = run.process;
     const { commits, options, ports } = this.#of();
-    if (record.state === "stopped") return this.drop(pid);
+    if (run.frozen) {
+      this.drop(pid);
+      // Whoever let it go on while its last calls were under way has been waiting for this.
+      if (record.state === "ready") this.wake(pid);
+      return;
+    }
     if (this.#parked.has(pid)) return;
     const cancel = ports.clock.after(options.limits.parkAfterMs, () => {
       this.#parked.delete(pid);
       if (run.idle) this.drop(pid);
     });
     this.#parked.set(pid, cancel);
-    if (record.state === "waiting") return;
+    this.alarm(record.wakeMs ?? Infinity);
+    const waiting = run.process.prepareWaiting();
     // A refusal halts the runner; there is nobody else to tell.
-    commits.commit(run.process.prepareWaiting()).catch(() => {});
-    this.alarm(run.process.record.wakeMs ?? Infinity);
+    if (waiting !== undefined) commits.commit(waiting).catch(() => {});
+    // Whoever waits for room need not wait until this one leaves by itself.
+    if (this.#queue.size > 0) this.#pump();
   }
 
   #unpark(pid: ProcessId): void {
@@ -261,6 +299,7 @@ export class Runner implements Runs {
     if ("error" in result && OsError.is(result.error, "replay_divergence")) return this.diverged(run, result.error);
     const missing = run.unissued;
     if (missing !== undefined) return this.diverged(run, unissuedCall(missing));
+    process.recount(run.recall.spent);
     const { name } = process.manifest;
     const exit =
       "result" in result
@@ -297,7 +336,7 @@ export class Runner implements Runs {
 const unissuedCall = (number: number): OsError =>
   new OsError(
     "replay_divergence",
-    `The program ended without issuing call ${number}, whose outcome its journal holds. Programs must be deterministic between system calls; if the agent's source was changed, bring back the version that the process was started with.`,
+    `The program ended without issuing call ${number}, which its journal holds. Programs must be deterministic between system calls; if the agent's source was changed, bring back the version that the process was started with.`,
     {
       data: { call: number, field: "issued", recorded: number, issued: null },
     },

@@ -75,6 +75,8 @@ export interface Runs {
   freeze(pid: ProcessId): void;
   /** Stops a process whose program is not the one that wrote its journal. */
   diverged(run: Run, error: OsError): void;
+  /** Memory is no longer the truth: everything in it is dropped, and read back once the store works. */
+  halt(error: unknown): void;
   /** A fault of the kernel's own, or of the store, met on behalf of a run. */
   failed(run: Run, error: unknown): void;
 }

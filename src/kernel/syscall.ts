@@ -63,13 +63,15 @@ async function attempt(context: CallContext): Promise<Performed> {
 /** Answers from the journal if it holds the outcome; stops the process if it holds another call. */
 async function recall(run: Run, call: LiveCall): Promise<"answered" | "live"> {
   const recorded = await run.recall.find(call.number);
-  if (recorded === undefined) return "live";
-  const difference = differenceOf(call, recorded);
+  const difference = recorded === undefined ? undefined : differenceOf(call, recorded);
   if (difference !== undefined) throw difference;
-  if (recorded.outcome !== undefined) {
+  if (recorded?.outcome !== undefined) {
     run.reissued(recorded);
     return "answered";
   }
+  // The journal has been read to its end: what it says was used up counts before any more is.
+  run.process.recount(run.recall.spent);
+  if (recorded === undefined) return "live";
   call.recorded = recorded;
   call.begun = true;
   call.wait = recorded.wait;

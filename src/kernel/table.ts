@@ -17,7 +17,7 @@ import { Process, type Head, type Spec } from "./process.ts";
 /** A process cannot have more requests open than calls under way. */
 const REQUESTS_MAX = CALLS_IN_FLIGHT_MAX;
 
-type Slot = { pins: number; readonly process: Promise<Process> };
+type Slot = { pins: number; readonly process: Promise<Process>; loaded?: Process };
 
 const noSuchProcess = (pid: ProcessId): OsError =>
   new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, {
@@ -30,7 +30,10 @@ export class ProcessTable {
   readonly #nowMs: () => number;
   readonly #slots = new Map<ProcessId, Slot>();
   readonly #lives = new Map<ProcessId, WeakRef<Life>>();
-  readonly #forgotten = new FinalizationRegistry<ProcessId>((pid) => this.#lives.delete(pid));
+  readonly #forgotten = new FinalizationRegistry<ProcessId>((pid) => {
+    // Another life of the same process may stand here by now.
+    if (this.#lives.get(pid)?.deref() === undefined) this.#lives.delete(pid);
+  });
   readonly #keys = new Map<SubjectId, Promise<SubjectKey>>();
 
   constructor(parts: { store: Store; random: Random; nowMs: () => number }) {
@@ -45,16 +48,18 @@ export class ProcessTable {
     slot.pins += 1;
     this.#slots.set(pid, slot);
     try {
-      return await slot.process;
+      slot.loaded = await slot.process;
+      return slot.loaded;
     } catch (error) {
       this.#release(pid, slot);
       throw error;
     }
   }
 
-  unpin(pid: ProcessId): void {
-    const slot = this.#slots.get(pid);
-    if (slot !== undefined) this.#release(pid, slot);
+  /** Gives back one pin. Does nothing for an object that has been forgotten, whoever stands in its place. */
+  unpin(process: Process): void {
+    const slot = this.#slots.get(process.pid);
+    if (slot?.loaded === process) this.#release(process.pid, slot);
   }
 
   /** Runs `work` with the process in memory. */
@@ -63,7 +68,7 @@ export class ProcessTable {
     try {
       return await work(process);
     } finally {
-      this.unpin(pid);
+      this.unpin(process);
     }
   }
 
@@ -71,7 +76,7 @@ export class ProcessTable {
   adopt(record: ProcessRecord, parts: { head: Head; life: Life; spec: Spec; key: SubjectKey }): Process {
     const process = new Process({ record, ...parts, openRequests: [], nowMs: this.#nowMs });
     this.#remember(parts.life);
-    this.#slots.set(record.pid, { pins: 1, process: Promise.resolve(process) });
+    this.#slots.set(record.pid, { pins: 1, process: Promise.resolve(process), loaded: process });
     return process;
   }
 

@@ -23,8 +23,14 @@ export function verify(services: Services, pid: ProcessId): Promise<VerifyReport
   return services.table.with(pid, async (process) => {
     const { clock } = services.ports;
     const startedMs = clock.nowMs();
+    const { events: end } = process.record;
     await services.commits.settled(pid);
-    const recall = new Recall(services.ports.store, pid, process.record.events);
+    // The row of a process counts events no less than its journal does, unless some have gone from the journal's end.
+    const row = await services.ports.store.process(pid);
+    const recall = new Recall(services.ports.store, pid, {
+      end: Math.max(end, row?.events ?? end),
+      checkedBy: process.key,
+    });
     const { task } = await services.table.created(pid);
     const difference = await compare(services, process, { recall, task });
     while (!recall.exhausted) await recall.readOn();
@@ -93,7 +99,8 @@ function compare(
       stillMs = progress === seen ? stillMs + LOOK_EVERY_MS : 0;
       seen = progress;
       // An exited process's program still has to end by itself; one that goes on has reached its journal's end.
-      if (ended && open === 0 && stillMs > 0 && process.record.exit?.how !== "completed") return found(null);
+      const goesOn = process.record.exit?.how !== "completed" && left === undefined;
+      if (ended && open === 0 && stillMs > 0 && goesOn) return found(null);
       if (stillMs >= STUCK_AFTER_MS)
         return found(left === undefined ? (ended ? exitDifference(process, undefined) : null) : unissued(left));
       cancelWatch = clock.after(LOOK_EVERY_MS, watch);

@@ -1,6 +1,8 @@
 // How a call waits: durably, holding nothing, and for as long as it takes.
+import { OsError } from "../abi/errors.ts";
 import type { EventHeader } from "../abi/events.ts";
 import type { Wait } from "../abi/process.ts";
+import type { RequestRecord, StoredPayload } from "../ports/store.ts";
 import type { LiveCall } from "./call.ts";
 import type { Entry } from "./journal.ts";
 import type { Run } from "./run.ts";
@@ -22,14 +24,29 @@ export function waitingEntry(call: LiveCall, wait: Wait): Entry {
 }
 
 /**
+ * Writes events of the call. Throws `cancelled` where this run, or the process, is over by now: a journal has one writer
+ * at a time, and none after its exit.
+ */
+export async function write(
+  { services, run, call }: CallContext,
+  entries: readonly Entry[],
+  extra: { readonly payloads: readonly StoredPayload[]; readonly requests?: readonly RequestRecord[] },
+): Promise<void> {
+  if (run.disposed || run.process.over)
+    throw new OsError("cancelled", `Call ${call.number} was given up: its process has ended, or has left memory.`);
+  await services.commits.commit(run.process.prepare(entries, extra));
+}
+
+/**
  * Waits until `check` gives something. The wait is recorded once, before the first sleep; after a restart the recorded one
  * holds, so that a time that was set stays set.
  */
 export async function waitUntil<T>(
-  { services, run, call }: CallContext,
+  context: CallContext,
   wait: Wait,
   check: () => T | undefined | Promise<T | undefined>,
 ): Promise<T> {
+  const { run, call } = context;
   const held = call.wait ?? wait;
   const untilMs = "untilMs" in held ? held.untilMs : undefined;
   for (;;) {
@@ -37,8 +54,7 @@ export async function waitUntil<T>(
     const found = await check();
     if (found !== undefined) return found;
     if (call.wait === undefined) {
-      const entry = waitingEntry(call, wait);
-      await services.commits.commit(run.process.prepare([entry], { payloads: call.parts }));
+      await write(context, [waitingEntry(call, wait)], { payloads: call.parts });
       continue;
     }
     await run.sleep(call.number, { pokes, untilMs });

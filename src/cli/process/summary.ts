@@ -34,19 +34,21 @@ export function summaryLines(
   return detachedLines(context, row, server);
 }
 
-function exitLines({ screen: { paint } }: Context, row: ProcessRow, lastSaid: string): string[] {
+function exitLines({ screen }: Context, row: ProcessRow, lastSaid: string): string[] {
   const { exit } = row;
   if (exit === null) return [];
+  const { paint } = screen;
+  const inside = (text: string): string => indent(screen.fitted(text, 2));
   const after = paint.dim(`in ${duration(row.updatedMs - row.createdMs)} · ${spentText(row.spent)}`);
   if (exit.how !== "completed")
     return [
       "",
       `${paint.red(paint.bold(exit.how))} ${after}`,
-      indent(plain(exit.how === "failed" ? `${exit.error.code}: ${exit.error.message}` : exitText(exit))),
+      inside(plain(exit.how === "failed" ? `${exit.error.code}: ${exit.error.message}` : exitText(exit))),
     ];
   const result = textField(exit.result, "text") ?? exit.result;
   const told = result === null || result === "" || result === lastSaid;
-  return ["", `${paint.green(paint.bold("completed"))} ${after}`, ...(told ? [] : ["", indent(inFull(result))])];
+  return ["", `${paint.green(paint.bold("completed"))} ${after}`, ...(told ? [] : ["", inside(inFull(result))])];
 }
 
 function waitingLines(context: Context, { row, requests }: Summary, server: string | null): string[] {

@@ -178,7 +178,7 @@ export class View {
     // What was streamed stands there already, unless the stream was joined in the middle or broke.
     if (said !== "" && said !== streamed) {
       this.#gap("words");
-      this.#screen.line(indent(plain(said)));
+      this.#screen.line(indent(this.#screen.fitted(plain(said), MARGIN.length)));
     }
     if (said !== "") this.#lastSaid = said;
     const model = oneLine(textField(value, "model") ?? "model");

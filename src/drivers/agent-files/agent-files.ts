@@ -88,7 +88,7 @@ async function candidates(folder: string): Promise<string[]> {
     throw new OsError(
       "agent_invalid",
       `The folder of agent files, ${folder}, ${why}. Make it, or name another as \`agentsFolder\` in reeve.config.ts.`,
-      { data: { file: folder, issues: [`the folder ${why}`] } },
+      { data: { file: folder, issues: [why] } },
     );
   });
   const files = await Promise.all(
