@@ -110,8 +110,7 @@ async function contentOf(file: string): Promise<string> {
     return await readFile(file, "utf8");
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    const why =
-      code === "ENOENT" ? "it is not there" : code === "EISDIR" ? "it is a folder" : (error as Error).message;
+    const why = code === "ENOENT" ? "it is not there" : code === "EISDIR" ? "it is a folder" : (error as Error).message;
     throw new OsError(
       "not_found",
       `The task file ${file} cannot be read: ${why}. Name another, or give the task on the command line.`,

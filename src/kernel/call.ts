@@ -1,15 +1,16 @@
 // A call on its way through the stations: what was received, and what is known of it so far.
+import { hash } from "node:crypto";
 import { OsError, issueLines } from "../abi/errors.ts";
 import type { Effect } from "../abi/effects.ts";
 import type { RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
-import { CALLS_IN_FLIGHT_MAX } from "../abi/limits.ts";
+import { CALLS_IN_FLIGHT_MAX, PAYLOAD_BYTES_MAX } from "../abi/limits.ts";
 import type { Wait } from "../abi/process.ts";
 import { rowOf, type ProcessCall } from "../abi/syscalls.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
 import type { CallView, Life } from "../ports/process.ts";
 import type { StoredPayload } from "../ports/store.ts";
-import { encodeArgs } from "./encoding.ts";
+import { encodeArgs, type Text } from "./encoding.ts";
 import type { Process } from "./process.ts";
 import type { RecordedCall } from "./recall.ts";
 import type { Issued } from "./run.ts";
@@ -55,11 +56,10 @@ export function receive(process: Process, { number, syscall, args, crowded }: Is
       number,
       syscall,
       args: null,
-      text: JSON.stringify(args ?? null),
-      parts: [],
       effect: "none",
       tool: undefined,
       invalid,
+      ...bounded({ text: JSON.stringify(args ?? null), parts: [] }),
       ...state,
     };
   }
@@ -69,12 +69,30 @@ export function receive(process: Process, { number, syscall, args, crowded }: Is
     number,
     syscall,
     args: value,
-    ...encodeArgs(process.key, syscall, value),
     effect: effectOf(syscall, tool),
     tool,
     invalid: crowded === true ? tooMany() : undefined,
+    ...bounded(encodeArgs(process.key, syscall, value)),
     ...state,
   };
+}
+
+type Bounded = Text & { readonly invalid?: OsError };
+
+/** What is too large to be recorded is refused, and stands in the journal as a digest that a replay can be held to. */
+function bounded(encoded: Text): Bounded {
+  const texts = [encoded.text, ...encoded.parts.map(({ text }) => text)];
+  // A string's length bounds its bytes from above by three times: only the doubtful are measured.
+  const doubtful = texts.filter((text) => text.length * 3 > PAYLOAD_BYTES_MAX);
+  const bytes = Math.max(0, ...doubtful.map((text) => Buffer.byteLength(text)));
+  if (bytes <= PAYLOAD_BYTES_MAX) return encoded;
+  const omitted = { bytes, sha256: hash("sha256", encoded.text, "hex") };
+  const invalid = new OsError(
+    "limit_exceeded",
+    `The arguments hold ${bytes} bytes in one piece; at most ${PAYLOAD_BYTES_MAX} can be recorded. Pass large data by reference, such as a file name.`,
+    { data: { limit: "payload_bytes", max: PAYLOAD_BYTES_MAX } },
+  );
+  return { text: JSON.stringify({ omitted }), parts: [], invalid };
 }
 
 const tooMany = (): OsError =>

@@ -144,10 +144,17 @@ async function list(services: Services, args: Args<"process.list">): Promise<Out
                 : [args.state],
         };
   const { root, prefix, before, limit } = args;
-  const query = { ...states, limit, ...(root && { root }), ...(prefix && { prefix }), ...(before && { before }) };
-  const rows = (await services.ports.store.processes(query)).map((record) => rowNow(services, record));
+  const query = { ...states, limit, ...(root && { root }), ...(prefix && { prefix }) };
+  // Whether a ready process is running is known in memory alone: what is left out of a page is made up for by the next.
   const exact = args.state === "running" || args.state === "ready";
-  return { processes: exact ? rows.filter(({ state }) => state === args.state) : rows };
+  const processes: ProcessRow[] = [];
+  for (let after = before; ;) {
+    const page = await services.ports.store.processes({ ...query, ...(after && { before: after }) });
+    const rows = page.map((record) => rowNow(services, record));
+    processes.push(...rows.filter(({ state }) => !exact || state === args.state).slice(0, limit - processes.length));
+    after = page.at(-1)?.pid;
+    if (page.length < limit || processes.length >= limit) return { processes };
+  }
 }
 
 async function show(services: Services, { pid }: Args<"process.show">): Promise<Output<"process.show">> {

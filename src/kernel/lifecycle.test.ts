@@ -14,7 +14,9 @@ async function boot(options: SceneOptions): Promise<Scene> {
   return booted;
 }
 
-const sleeper: SceneOptions["agents"][string] = { run: async (sys) => (await sys.message.receive({})).message?.body ?? null };
+const sleeper: SceneOptions["agents"][string] = {
+  run: async (sys) => (await sys.message.receive({})).message?.body ?? null,
+};
 
 /** Pids of all processes but one. */
 const others = (system: Scene, pid: ProcessId): Promise<readonly { pid: ProcessId; state: string }[]> =>
@@ -74,7 +76,11 @@ describe("limits at birth", () => {
       agents: { sleeper: { ...sleeper, manifest: { budget: { calls: 5, tokens: 900 } } } },
       limits: { budget: { calls: 9, tokens: 700 } },
     });
-    const { pid } = await system.operate("process.spawn", { agent: "sleeper", task: null, budget: { calls: 7 } }, "test");
+    const { pid } = await system.operate(
+      "process.spawn",
+      { agent: "sleeper", task: null, budget: { calls: 7 } },
+      "test",
+    );
     expect((await system.operate("process.show", { pid }, "test")).process.budget).toEqual({ calls: 5, tokens: 700 });
   });
 });
@@ -108,7 +114,10 @@ describe("waiting for processes", () => {
     const lowest = await eventually("the grandchild waiting, and the top for it", async () => {
       const all = await others(system, pid);
       const top = await system.disk.process(pid);
-      return all.length === 2 && all.every(({ state }) => state === "waiting") && top?.waits[0]?.on === "process" && top.state === "waiting"
+      return all.length === 2 &&
+        all.every(({ state }) => state === "waiting") &&
+        top?.waits[0]?.on === "process" &&
+        top.state === "waiting"
         ? top.waits[0].pid
         : undefined;
     });
@@ -187,27 +196,31 @@ describe("the end of a tree", () => {
     const looking = gate();
     const looked = gate();
     const spawn = gate();
-    let watched: ProcessId | undefined;
+    const watched: { pid?: ProcessId | undefined } = {};
     const store = (disk: Store): Store =>
       replaced(disk, {
         processes: async (query) => {
           const found = await disk.processes(query);
-          if (watched === undefined || query.parent !== watched) return found;
+          if (watched.pid === undefined || query.parent !== watched.pid) return found;
           looking.open();
           await looked.passed;
           return found;
         },
       });
-    const tools = fakeTools({ "t.hold": { manifest: { effect: "read" }, run: async () => (await spawn.passed, done("go")) } });
+    const tools = fakeTools({ "t.slow": { manifest: { effect: "read" }, run: () => done("never asked") } });
+    let resolving = 0;
+    const resolve: typeof tools.resolve = async (patterns) => {
+      if (patterns.length > 0) await ((resolving += 1), spawn.passed);
+      return tools.resolve(patterns);
+    };
     const system = await boot({
       store,
-      tools,
+      tools: { ...tools, resolve },
       agents: {
-        leaf: sleeper,
+        leaf: { ...sleeper, manifest: { tools: ["t.slow"] } },
         branch: {
-          manifest: { agents: ["leaf"], tools: ["t.hold"] },
+          manifest: { agents: ["leaf"] },
           run: async (sys) => {
-            await sys.tool.call({ tool: "t.hold", args: {} });
             await sys.process.spawn({ agent: "leaf", task: null });
             return (await sys.message.receive({})).message?.body ?? null;
           },
@@ -222,10 +235,10 @@ describe("the end of a tree", () => {
       },
     });
     const pid = await system.start("root");
-    await eventually("the branch at its tool", () => (tools.performed.length === 1 ? true : undefined));
+    await eventually("the branch at its spawn", () => (resolving === 1 ? true : undefined));
     const [branch] = await others(system, pid);
     // The killer has read the branch's children (none) and has not gone on when the branch spawns one.
-    watched = branch?.pid;
+    watched.pid = branch?.pid;
     const killed = system.operate("process.signal", { pid, signal: "kill", reason: "" }, "test");
     await looking.passed;
     spawn.open();

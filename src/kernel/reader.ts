@@ -123,7 +123,7 @@ export async function* follow({ store, bus, pid, from, signal }: Followed): Asyn
   }
 }
 
-const isLast = ({ header }: Event): boolean => header.kind === "process.exited";
+const isLast = ({ header }: Pick<Event, "header">): boolean => header.kind === "process.exited";
 
 /** What comes in, until the signal fires or the journal must be read again. What was read there already is left out. */
 async function* fresh(
@@ -135,6 +135,8 @@ async function* fresh(
     if (item === undefined) return;
     if ("kind" in item) yield item;
     else if (item.event.seq >= from) for (const event of await whole(store, [item])) yield { kind: "event", event };
+    // Whoever waits for events beyond the last one waits for nothing.
+    else if (isLast(item.event)) return;
   }
 }
 

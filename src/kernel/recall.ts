@@ -150,9 +150,8 @@ export class Recall {
       this.#read = this.#end;
       return;
     }
-    const altered = this.#checkedBy === undefined ? [] : withoutAltered(page, this.#checkedBy);
     for (const { stored, opened } of page.events) {
-      if (altered.includes(stored.seq)) this.#brokenAt ??= stored.seq;
+      if (page.altered.has(stored.seq)) this.#brokenAt ??= stored.seq;
       if (stored.hash !== chainHash(this.#hash, stored.header)) this.#brokenAt ??= stored.seq;
       this.#hash = stored.hash;
       this.#take(opened, page.texts);
@@ -162,7 +161,7 @@ export class Recall {
 
   #fetch(from: number): Promise<Page> {
     const limit = Math.min(PAGE_EVENTS, this.#end - from);
-    const page = fetchPage(this.#store, this.#pid, { from, limit, whole: this.#checkedBy !== undefined });
+    const page = fetchPage(this.#store, this.#pid, { from, limit, checkedBy: this.#checkedBy });
     // Whoever reads on hears of a failure; of a run that has ended before that, nobody needs to.
     page.catch(() => {});
     return page;
@@ -231,51 +230,44 @@ export class Recall {
 }
 
 type Page = {
-  readonly events: { readonly stored: StoredEvent; opened: Opened }[];
-  readonly texts: Map<Address, string>;
+  readonly events: readonly { readonly stored: StoredEvent; readonly opened: Opened }[];
+  readonly texts: ReadonlyMap<Address, string>;
+  /** The events that name a payload which is not what its address says. */
+  readonly altered: ReadonlySet<number>;
 };
 
-/** Events with all the payloads that a replay needs, or (`whole`) all that they refer to. */
-async function fetchPage(
-  store: Store,
-  pid: ProcessId,
-  { from, limit, whole }: { from: number; limit: number; whole: boolean },
-): Promise<Page> {
-  const events = (await store.events(pid, from, limit)).map((stored) => ({ stored, opened: openEvent(stored) }));
-  const opened = events.map((event) => event.opened);
-  const distant = distantAddresses(opened);
-  const texts = new Map(distant.length === 0 ? [] : await store.payloads(distant));
-  const inner = opened.flatMap((event) => innerOf(event, texts, whole));
-  if (inner.length > 0) for (const [address, text] of await store.payloads(inner)) texts.set(address, text);
-  return { events, texts };
-}
+type Span = { readonly from: number; readonly limit: number; readonly checkedBy: SubjectKey | undefined };
 
-/** Takes out every payload that is not what its address says, as if it had been erased, and answers with the events that named one. */
-function withoutAltered({ events, texts }: Page, key: SubjectKey): number[] {
+/**
+ * Events with all the payloads that a replay needs. Where they are checked, with all that they refer to; what is not what
+ * its address says is then taken out, as if it had been erased.
+ */
+async function fetchPage(store: Store, pid: ProcessId, { from, limit, checkedBy }: Span): Promise<Page> {
+  const wrong = new Set<Address>();
+  const sound = ([address, text]: readonly [string, string]): boolean => {
+    if (checkedBy === undefined || addressOf(checkedBy, text) === address) return true;
+    wrong.add(address as Address);
+    return false;
+  };
+  const read = async (addresses: readonly Address[]): Promise<(readonly [Address, string])[]> =>
+    addresses.length === 0 ? [] : [...(await store.payloads(addresses))].filter(sound);
+  const events = (await store.events(pid, from, limit)).map((stored) => {
+    const opened = openEvent(stored);
+    if (checkedBy === undefined) return { stored, opened };
+    return { stored, opened: { ...opened, inline: Object.fromEntries(Object.entries(opened.inline).filter(sound)) } };
+  });
+  const texts = new Map(await read(distantAddresses(events.map(({ opened }) => opened))));
+  const inner = events.map(({ opened }) => innerOf(opened, texts, checkedBy !== undefined));
+  for (const [address, text] of await read(inner.flat())) texts.set(address, text);
   const altered = new Set<number>();
-  for (const event of events) {
-    const { seq, addresses, inline } = event.opened;
-    const sound: Record<string, string> = {};
-    for (const address of Object.values(addresses)) {
-      const text = inline[address];
-      if (text === undefined) continue;
-      if (addressOf(key, text) === address) sound[address] = text;
-      else altered.add(seq);
-    }
-    event.opened = { ...event.opened, inline: sound };
+  for (const [at, { opened }] of wrong.size === 0 ? [] : events.entries()) {
+    const named = [...Object.values(opened.addresses), ...(inner[at] ?? [])];
+    if (named.some((address) => wrong.has(address))) altered.add(opened.seq);
   }
-  const wrong = new Set([...texts].flatMap(([address, text]) => (addressOf(key, text) === address ? [] : [address])));
-  if (wrong.size === 0) return [...altered];
-  for (const { opened } of events) {
-    // An altered payload names nothing that could be looked for in it.
-    const own = Object.values(opened.addresses);
-    const inner = own.some((address) => wrong.has(address)) ? [] : innerOf(opened, texts, true);
-    if ([...own, ...inner].some((address) => wrong.has(address))) altered.add(opened.seq);
-  }
-  for (const address of wrong) texts.delete(address);
-  return [...altered];
+  return { events, texts, altered };
 }
 
+/** Addresses inside the payloads of a model call: those that its outcome needs, or (`whole`) all. */
 function innerOf(opened: Opened, texts: ReadonlyMap<Address, string>, whole: boolean): Address[] {
   const { header } = opened;
   if (!("syscall" in header) || header.syscall !== "model.generate") return [];

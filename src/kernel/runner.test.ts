@@ -4,7 +4,17 @@ import { done, fakeTools, type TestOptions } from "../../test/system.ts";
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Store } from "../ports/store.ts";
-import { eventually, gate, holds, replaced, type Scene, scene, type SceneOptions, slowed, turns } from "./scene.fake.ts";
+import {
+  eventually,
+  gate,
+  holds,
+  replaced,
+  type Scene,
+  scene,
+  type SceneOptions,
+  slowed,
+  turns,
+} from "./scene.fake.ts";
 
 const open: Scene[] = [];
 afterEach(() => open.splice(0).forEach((one) => one.close()));
@@ -15,7 +25,9 @@ async function boot(options: SceneOptions): Promise<Scene> {
   return booted;
 }
 
-const listener: TestOptions["agents"][string] = { run: async (sys) => (await sys.message.receive({})).message?.body ?? null };
+const listener: TestOptions["agents"][string] = {
+  run: async (sys) => (await sys.message.receive({})).message?.body ?? null,
+};
 
 const waiting = (system: Scene, count: number): Promise<boolean> =>
   eventually(`${count} processes that wait`, async () =>
@@ -40,7 +52,10 @@ describe("room in memory", () => {
     const performing = gate();
     const performed = gate();
     const tools = fakeTools({
-      "t.pay": { manifest: { effect: "write" }, run: async () => (performing.open(), await performed.passed, done("paid")) },
+      "t.pay": {
+        manifest: { effect: "write" },
+        run: async () => (performing.open(), await performed.passed, done("paid")),
+      },
     });
     const system = await boot({
       tools,
@@ -57,7 +72,6 @@ describe("room in memory", () => {
       },
     });
     const payer = await system.start("payer");
-    await waiting(system, 1);
     await performing.passed;
     const second = await system.start("listener");
     await turns();
@@ -134,13 +148,18 @@ describe("stop and cont", () => {
 
   it("goes on after stop and cont while an effect was under way, and performs it once", async () => {
     const performed = gate();
-    const tools = fakeTools({ "t.pay": { manifest: { effect: "write" }, run: async () => (await performed.passed, done("paid")) } });
+    const tools = fakeTools({
+      "t.pay": { manifest: { effect: "write" }, run: async () => (await performed.passed, done("paid")) },
+    });
     const system = await boot({
       tools,
       agents: {
         payer: {
           manifest: { tools: ["t.pay"] },
-          run: async (sys) => [(await sys.tool.call({ tool: "t.pay", args: {} })).text, (await sys.clock.now({})).ms > 0],
+          run: async (sys) => [
+            (await sys.tool.call({ tool: "t.pay", args: {} })).text,
+            (await sys.clock.now({})).ms > 0,
+          ],
         },
       },
     });
@@ -163,7 +182,12 @@ describe("stop and cont", () => {
     const system = await boot({
       store,
       tools,
-      agents: { payer: { manifest: { tools: ["t.pay"] }, run: async (sys) => (await sys.tool.call({ tool: "t.pay", args: {} })).text } },
+      agents: {
+        payer: {
+          manifest: { tools: ["t.pay"] },
+          run: async (sys) => (await sys.tool.call({ tool: "t.pay", args: {} })).text,
+        },
+      },
     });
     const pid = await system.start("payer");
     await intending.passed;
@@ -254,7 +278,9 @@ describe("a program beside whose waits other calls go on", () => {
         },
       });
     const looked = gate();
-    const tools = fakeTools({ "t.look": { manifest: { effect: "read" }, run: async () => (await looked.passed, done("seen")) } });
+    const tools = fakeTools({
+      "t.look": { manifest: { effect: "read" }, run: async () => (await looked.passed, done("seen")) },
+    });
     const agents: SceneOptions["agents"] = {
       worker: {
         manifest: { tools: ["t.look"] },
@@ -297,7 +323,7 @@ describe("timers", () => {
   it("leaves a stopped sleeper alone, and lets it end when it goes on after its time", async () => {
     const system = await boot({
       limits: { parkAfterMs: 0 },
-      agents: { sleeper: { run: async (sys) => ((await sys.clock.sleep({ ms: 30 })), "awake") } },
+      agents: { sleeper: { run: async (sys) => (await sys.clock.sleep({ ms: 30 }), "awake") } },
     });
     const pid = await system.start("sleeper");
     const other = await system.start("sleeper");
@@ -314,7 +340,12 @@ describe("a store that fails", () => {
     let broken = false;
     const store = (disk: Store): Store =>
       replaced(disk, { append: (batch) => (broken ? Promise.reject(full()) : disk.append(batch)) });
-    const tools = fakeTools({ "t.pay": { manifest: { effect: "write", idempotency: "none" }, run: (args) => done(`paid ${args["n"]}`) } });
+    const tools = fakeTools({
+      "t.pay": {
+        manifest: { effect: "write", idempotency: "none" },
+        run: (args) => done(`paid ${args["n"] as number}`),
+      },
+    });
     const seen: string[] = [];
     const system = await boot({
       store,
@@ -359,7 +390,9 @@ describe("a store that fails", () => {
     await eventually("it left memory", () => (system.load().inMemory === 0 ? true : undefined));
     await turns();
     broken = true;
-    await expect(system.operate("message.send", { pid, body: "lost" }, "test")).rejects.toMatchObject({ code: "store_failed" });
+    await expect(system.operate("message.send", { pid, body: "lost" }, "test")).rejects.toMatchObject({
+      code: "store_failed",
+    });
     broken = false;
     await system.operate("message.send", { pid, body: "kept" }, "test");
     expect(await system.exit(pid)).toEqual({ how: "completed", result: "kept" });

@@ -101,6 +101,9 @@ function compare(
       // An exited process's program still has to end by itself; one that goes on has reached its journal's end.
       const goesOn = process.record.exit?.how !== "completed" && left === undefined;
       if (ended && open === 0 && stillMs > 0 && goesOn) return found(null);
+      // With a journal that does not hold, nothing more can come of waiting.
+      if (recall.brokenAt !== null && open === 0 && stillMs > 0)
+        return found(left === undefined ? null : unissued(left));
       if (stillMs >= STUCK_AFTER_MS)
         return found(left === undefined ? (ended ? exitDifference(process, undefined) : null) : unissued(left));
       cancelWatch = clock.after(LOOK_EVERY_MS, watch);

@@ -3,7 +3,7 @@
 // is over, so that the server can be killed in the middle of it.
 import { readFileSync, existsSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
-import { request } from "node:http";
+import { request, type IncomingMessage } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -20,25 +20,21 @@ const summarySchema = z.object({
   exit: z.object({ how: z.string(), result: z.json().optional() }).nullable(),
   requests: z.array(z.object({ request: z.string(), question: z.string() })),
 });
-const rowsSchema = z.object({ processes: z.array(z.object({ pid: z.string(), agent: z.string(), state: z.string() })) });
+const rowsSchema = z.object({
+  processes: z.array(z.object({ pid: z.string(), agent: z.string(), state: z.string() })),
+});
 const verifySchema = z.object({ identical: z.boolean(), chain: z.object({ intact: z.boolean() }) });
 const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
 const REPLAYS = { identical: true, chain: { intact: true } };
 
 const lastLine = (text: string): unknown => JSON.parse(text.trimEnd().split("\n").at(-1) ?? "");
 
-let gate: Gate;
-beforeAll(async () => {
-  gate = await Gate.start();
-});
-afterAll(() => gate.close());
-
 /** Whatever the server says to a request, as it comes. */
 async function ask(server: Server, path: string, headers: Readonly<Record<string, string>>) {
   const { port } = new URL(server.url);
   const sent = request({ host: "127.0.0.1", port, path, headers });
   sent.end();
-  const [response] = (await once(sent, "response")) as [import("node:http").IncomingMessage];
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
   let body = "";
   for await (const chunk of response.setEncoding("utf8")) body += chunk;
   return { status: response.statusCode, body };
@@ -57,6 +53,7 @@ async function framesAfter(server: Server, pid: ProcessId, seq: number) {
 }
 
 describe("a server that is killed", () => {
+  let gate: Gate;
   let project: Project;
   let server: Server;
   /** `kill -9`, and a new server on the same folder. */
@@ -66,10 +63,14 @@ describe("a server that is killed", () => {
   };
 
   beforeAll(async () => {
+    gate = await Gate.start();
     project = new Project({ GATE_URL: gate.url });
     server = await project.up();
   });
-  afterAll(() => project.remove());
+  afterAll(async () => {
+    await project.remove();
+    gate.close();
+  });
 
   /** Kills it during a call of this tool; the call that comes after it is the same one. */
   async function crashDuring(place: string): Promise<void> {
@@ -99,7 +100,15 @@ describe("a server that is killed", () => {
       { pid, kind: "request.opened" },
       ({ requestKind }) => requestKind === "settlement",
     );
-    await project.json(z.object({ verdict: z.literal("settled") }), "approve", settlement, "--outcome", "done", "--result", "sent");
+    await project.json(
+      z.object({ verdict: z.literal("settled") }),
+      "approve",
+      settlement,
+      "--outcome",
+      "done",
+      "--result",
+      "sent",
+    );
 
     await eventOf(server.client, { pid, kind: "call.waiting" }, ({ wait }) => wait.on === "time");
     await crash();
@@ -171,7 +180,10 @@ describe("a server that is killed", () => {
     });
     expect([...born, pid].every((each) => each === pid)).toBe(true);
     expect(new Set(gate.keys.get("put-errand")).size).toBe(1);
-    const family = (await server.client.process.list({ root: pid })).processes.map(({ agent, state }) => [agent, state]);
+    const family = (await server.client.process.list({ root: pid })).processes.map(({ agent, state }) => [
+      agent,
+      state,
+    ]);
     expect(family).toEqual([
       ["clerk", "exited"],
       ["errand", "exited"],
@@ -181,13 +193,18 @@ describe("a server that is killed", () => {
 });
 
 describe("a server that runs", () => {
+  let gate: Gate;
   let project: Project;
   let server: Server;
   beforeAll(async () => {
+    gate = await Gate.start();
     project = new Project({ GATE_URL: gate.url });
     server = await project.up();
   });
-  afterAll(() => project.remove());
+  afterAll(async () => {
+    await project.remove();
+    gate.close();
+  });
 
   it("is found by the commands of its project, which do not start another", async () => {
     const detached = await project.json(z.object({ pid: z.string() }), "run", "asker", "Rover", "--detach");
@@ -270,11 +287,16 @@ describe("a server that runs", () => {
 });
 
 describe("without a server", () => {
+  let gate: Gate;
   let project: Project;
-  beforeAll(() => {
+  beforeAll(async () => {
+    gate = await Gate.start();
     project = new Project({ GATE_URL: gate.url });
   });
-  afterAll(() => project.remove());
+  afterAll(async () => {
+    await project.remove();
+    gate.close();
+  });
 
   it("a command runs the process itself, and another takes it up where that stopped", async () => {
     const asking = await project.reeve("run", "asker", "Rex", "--json");

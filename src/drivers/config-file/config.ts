@@ -28,9 +28,13 @@ export async function readConfig(cwd: string, named?: string): Promise<Project> 
       : resolve(cwd, named);
   if (file === undefined) return { folder: cwd, file, config: configSchema.parse({}) };
   if (!existsSync(file) || !statSync(file).isFile()) {
-    throw new OsError("not_found", `There is no configuration file ${file}. Name one that is there, or leave out --config to take the one in this folder.`, {
-      data: { what: "configuration", id: file },
-    });
+    throw new OsError(
+      "not_found",
+      `There is no configuration file ${file}. Name one that is there, or leave out --config to take the one in this folder.`,
+      {
+        data: { what: "configuration", id: file },
+      },
+    );
   }
   const parsed = configSchema.safeParse(await load(file));
   if (parsed.success) return { folder: dirname(file), file, config: parsed.data };

@@ -45,12 +45,12 @@ function openEntries(folder: string, hidden: readonly string[]): string[] {
   });
 }
 
-/** Every node_modules in which Node looks for packages from this folder. */
+/** Every node_modules in which Node looks for packages from this folder; one that is a link under both of its names. */
 function packageFolders(folder: string): string[] {
   const found: string[] = [];
   for (let at = folder; ; at = dirname(at)) {
     const path = join(at, "node_modules");
-    if (existsSync(path)) found.push(realpathSync(path));
+    if (existsSync(path)) found.push(path, realpathSync(path));
     if (at === dirname(at)) return found;
   }
 }

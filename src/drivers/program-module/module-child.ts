@@ -187,5 +187,8 @@ const environment = (): NodeJS.ProcessEnv => ({
   ...(process.platform === "win32" ? { SystemRoot: process.env["SystemRoot"] } : {}),
 });
 
+/** The stack's frames and Node's signature would leave no room for what was said. */
+const isWords = (line: string): boolean => line.trim() !== "" && !/^\s+at |^Node\.js v/.test(line);
+
 const lastLines = (text: string): string =>
-  text.trim().split("\n").slice(-LAST_LINES_MAX).join("\n").slice(-LAST_CHARACTERS_MAX);
+  text.split("\n").filter(isWords).slice(-LAST_LINES_MAX).join("\n").trim().slice(-LAST_CHARACTERS_MAX);
