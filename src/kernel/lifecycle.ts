@@ -87,7 +87,7 @@ export async function conceive(services: Services, conception: Conception): Prom
       wakeMs: null,
     };
     const life: Life = { pid, parent: parent?.life ?? null, exited: false };
-    process = table.adopt(record, { head: { events: 0, hash: CHAIN_START }, life, spec, key });
+    process = table.adopt(record, { head: { events: 0, hash: CHAIN_START }, life, spec, task: conception.task, key });
     parent?.children.add(pid);
     const header = {
       kind: "process.created",

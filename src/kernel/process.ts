@@ -36,6 +36,7 @@ export class Process implements ProcessView {
   readonly pid: ProcessId;
   readonly life: Life;
   readonly spec: Spec;
+  readonly task: Json;
   readonly tools: ReadonlyMap<string, ToolDefinition>;
   readonly key: SubjectKey;
   /** Children that exist in memory, so that a kill finds those whose creation is still on its way to disk. */
@@ -54,6 +55,7 @@ export class Process implements ProcessView {
     head: Head;
     life: Life;
     spec: Spec;
+    task: Json;
     key: SubjectKey;
     openRequests: readonly RequestRecord[];
     nowMs: () => number;
@@ -61,6 +63,7 @@ export class Process implements ProcessView {
     this.pid = parts.record.pid;
     this.life = parts.life;
     this.spec = parts.spec;
+    this.task = parts.task;
     this.tools = new Map(parts.spec.tools.map((tool) => [tool.name, tool]));
     this.key = parts.key;
     this.openRequests = new Map(parts.openRequests.map((record) => [record.request, record]));

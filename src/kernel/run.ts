@@ -111,8 +111,8 @@ export class Run {
     return this.#recall.firstCallFrom(this.#issuedCalls);
   }
 
-  start(host: ProgramHost, task: Json): void {
-    const { pid, spec, record } = this.process;
+  start(host: ProgramHost): void {
+    const { pid, spec, task, record } = this.process;
     this.#program = host.start({
       pid,
       agent: spec.agent,

@@ -245,8 +245,7 @@ export class Runner implements Runs {
     this.#runs.set(pid, run);
     try {
       await commits.settled(pid);
-      const { task } = await table.created(pid);
-      if (!run.disposed) run.start(ports.programs, task);
+      if (!run.disposed) run.start(ports.programs);
     } catch (error) {
       if (!run.disposed) this.drop(pid);
       throw error;

@@ -73,7 +73,7 @@ export class ProcessTable {
   }
 
   /** Takes in a process that is being created, pinned. */
-  adopt(record: ProcessRecord, parts: { head: Head; life: Life; spec: Spec; key: SubjectKey }): Process {
+  adopt(record: ProcessRecord, parts: { head: Head; life: Life; spec: Spec; task: Json; key: SubjectKey }): Process {
     const process = new Process({ record, ...parts, openRequests: [], nowMs: this.#nowMs });
     this.#remember(parts.life);
     this.#slots.set(record.pid, { pins: 1, process: Promise.resolve(process), loaded: process });
@@ -131,7 +131,7 @@ export class ProcessTable {
       this.#store.openRequests({ pid, limit: REQUESTS_MAX }),
     ]);
     const head = { events: last.seq + 1, hash: last.hash };
-    return new Process({ record, head, life, spec: created.spec, key, openRequests, nowMs: this.#nowMs });
+    return new Process({ record, head, life, ...created, key, openRequests, nowMs: this.#nowMs });
   }
 
   /** What the process was created with. Rejects with `not_found` where the payload was erased. */

@@ -31,8 +31,7 @@ export function verify(services: Services, pid: ProcessId): Promise<VerifyReport
       end: Math.max(end, row?.events ?? end),
       checkedBy: process.key,
     });
-    const { task } = await services.table.created(pid);
-    const difference = await compare(services, process, { recall, task });
+    const difference = await compare(services, process, recall);
     while (!recall.exhausted) await recall.readOn();
     const { events, calls } = recall.counts;
     const chain = { intact: recall.brokenAt === null, brokenAt: recall.brokenAt };
@@ -49,11 +48,7 @@ export function verify(services: Services, pid: ProcessId): Promise<VerifyReport
 }
 
 /** The first difference, or null. Ends when the journal does, or the program. */
-function compare(
-  services: Services,
-  process: Process,
-  { recall, task }: { recall: Recall; task: Json },
-): Promise<Difference | null> {
+function compare(services: Services, process: Process, recall: Recall): Promise<Difference | null> {
   const { clock, programs } = services.ports;
   return new Promise((resolve, reject) => {
     let progress = 0;
@@ -109,7 +104,7 @@ function compare(
       cancelWatch = clock.after(LOOK_EVERY_MS, watch);
       return undefined;
     };
-    run.start(programs, task);
+    run.start(programs);
     cancelWatch = clock.after(LOOK_EVERY_MS, watch);
   });
 }
