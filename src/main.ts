@@ -28,7 +28,9 @@ async function up(
   project: Project,
   run: boolean,
 ): Promise<{ booted: Booted; fetch: (request: Request) => Promise<Response>; token: string }> {
-  const booted = await boot({ project, version, environment, run: false, onNotice });
+  const booted = await boot({ project, version, environment, run: false, onNotice }).catch((error: unknown) => {
+    throw OsError.is(error, "store_busy") ? busyWithCommand(error) : error;
+  });
   try {
     // Nothing runs before all that can fail has gone well.
     const token = tokenOf(booted.folder);
@@ -42,20 +44,18 @@ async function up(
 }
 
 async function embed({ config, run }: { config?: string; run: boolean }): Promise<Embedded> {
-  const project = await projectOf(config);
-  const { booted, fetch, token } = await up(project, run).catch((error: unknown) => {
-    throw OsError.is(error, "store_busy") ? busyWithCommand(error) : error;
-  });
+  const { booted, fetch, token } = await up(await projectOf(config), run);
   return { fetch, token, notices: booted.notices, close: booted.close };
 }
 
 /** No server is there to talk to, so it is a command with a kernel of its own that has the folder open. */
 function busyWithCommand({ data }: OsError): OsError {
-  const { folder = "", owner = null } = data;
+  const { folder, owner } = data;
   const pid = typeof owner === "number" ? ` (pid ${owner})` : "";
+  const where = typeof folder === "string" ? folder : "this project";
   return new OsError(
     "store_busy",
-    `Another command of Reeve${pid} works on ${String(folder)} by itself, and only one can. Wait for it to end, or press Ctrl-C in it: its process is parked and goes on later. While \`reeve up\` runs, any number of commands can work at once.`,
+    `Another command of Reeve${pid} works on ${where} by itself, and only one can. Wait for it to end, or press Ctrl-C in it: its process is parked and goes on later. While \`reeve up\` runs, any number of commands can work at once.`,
     { data },
   );
 }

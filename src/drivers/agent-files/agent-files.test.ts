@@ -116,6 +116,17 @@ test("a file that changed counts at once; one that did not is not read again", a
   expect(await names(source)).toEqual(["a", "m"]);
 });
 
+test("an agent that can be used does not wait for a module that failed", async () => {
+  const { source, describeModule } = agentsIn({ "a.md": text("description: One."), "m.ts": "" });
+  describeModule.mockRejectedValue(new OsError("agent_invalid", "The agent file m.ts cannot be used: no package."));
+  await source.find("a");
+  await source.find("a");
+  expect(describeModule).toHaveBeenCalledTimes(1);
+  await expect(source.find("m")).rejects.toMatchObject({ code: "agent_invalid" });
+  expect((await source.list()).invalid).toHaveLength(1);
+  expect(describeModule).toHaveBeenCalledTimes(3);
+});
+
 test("a module that failed is tried again, since the fault may lie in what it imports", async () => {
   const { source, describeModule } = agentsIn({ "m.ts": "" });
   describeModule.mockRejectedValueOnce(new OsError("agent_invalid", "The agent file m.ts cannot be used: no package."));

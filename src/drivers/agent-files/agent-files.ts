@@ -30,41 +30,51 @@ type Found = { readonly file: string; readonly name: string } & (
   | { readonly agent: Agent }
   | { readonly error: OsError }
 );
-type Kept = { readonly stamp: string; readonly found: Promise<Found> };
+/** `question`: the number of the question that it was read for. */
+type Kept = { readonly stamp: string; readonly question: number; readonly found: Promise<Found> };
+type Looking = { readonly question: number; readonly retry: boolean };
 
 const isModule = (file: string): boolean => [".ts", ".js", ".mjs"].includes(extname(file));
 
 export function createAgentFiles({ folder, describeModule }: AgentFilesOptions): AgentSource {
   const kept = new Map<string, Kept>();
+  let questions = 0;
 
-  const look = async (file: string): Promise<Found> => {
+  const look = async (file: string, { question, retry }: Looking): Promise<Found> => {
     const stamp = await stampOf(file);
     const known = kept.get(file);
-    if (known !== undefined && known.stamp === stamp) return known.found;
+    if (known !== undefined && known.stamp === stamp) {
+      // What is wrong with a module may lie in what it imports, so it is tried again, once for each question.
+      const again = retry && known.question !== question && isModule(file);
+      if (!again || !("error" in (await known.found))) return known.found;
+    }
     const found = read(file, describeModule);
-    kept.set(file, { stamp, found });
-    // What is wrong with a module may lie in what it imports, so it is tried again.
-    if ("error" in (await found) && isModule(file)) kept.delete(file);
+    kept.set(file, { stamp, question, found });
     return found;
   };
 
-  const lookAtAll = async (): Promise<readonly Found[]> => {
+  const lookAtAll = async (looking: Looking): Promise<readonly Found[]> => {
     const files = await candidates(folder);
     for (const file of kept.keys()) if (!files.includes(file)) kept.delete(file);
-    return withoutNamesakes(await Promise.all(files.map(look)));
+    return withoutNamesakes(await Promise.all(files.map((file) => look(file, looking))));
   };
 
   return {
     async find(name) {
-      const all = await lookAtAll();
-      const found = all.find((one) => one.name === name);
+      const question = (questions += 1);
+      const isIt = (one: Found): boolean => one.name === name;
+      // Agents that can be used do not wait for the others to be tried again, each in a program of its own.
+      const seen = await lookAtAll({ question, retry: false });
+      const isUsable = seen.some((one) => isIt(one) && "agent" in one);
+      const all = isUsable ? seen : await lookAtAll({ question, retry: true });
+      const found = all.find(isIt);
       if (found === undefined) throw missing(name, { folder, all });
       if ("error" in found) throw found.error;
       return found.agent;
     },
     async list() {
       try {
-        const all = await lookAtAll();
+        const all = await lookAtAll({ question: (questions += 1), retry: true });
         return {
           agents: all.flatMap((found) => ("agent" in found ? [found.agent] : [])),
           invalid: all.flatMap((found) =>
