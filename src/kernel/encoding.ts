@@ -15,7 +15,7 @@ export type ContextNode = { readonly prev: Address | null; readonly messages: re
 /** JSON text, with what it refers to by address. */
 export type Text = { readonly text: string; readonly parts: readonly StoredPayload[] };
 
-export function stored(key: SubjectKey, value: Json): StoredPayload {
+function stored(key: SubjectKey, value: Json): StoredPayload {
   const text = JSON.stringify(value);
   return { address: addressOf(key, text), subject: key.subject, text };
 }

@@ -44,7 +44,7 @@ const least = (...bounds: readonly (number | undefined)[]): number | undefined =
 };
 
 /** The tightest of several budgets. */
-export function tightest(...budgets: readonly (Budget | undefined)[]): Budget {
+function tightest(...budgets: readonly (Budget | undefined)[]): Budget {
   const calls = least(...budgets.map((budget) => budget?.calls));
   const tokens = least(...budgets.map((budget) => budget?.tokens));
   return { ...(calls === undefined ? {} : { calls }), ...(tokens === undefined ? {} : { tokens }) };

@@ -28,7 +28,7 @@ export type Ask = {
 };
 
 /** What an approval is bound to: the call, its arguments and the tool as it is pinned. SHA-256 over RFC 8785 JSON, hex. */
-export function digestOf(context: CallContext): string {
+function digestOf(context: CallContext): string {
   const { pid } = context.run.process;
   const { number, syscall, args, tool } = context.call;
   const bound = canonicalize({ pid, call: number, syscall, args, tool: tool?.hash ?? null });

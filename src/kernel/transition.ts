@@ -9,7 +9,7 @@ import type { ProcessCall } from "../abi/syscalls.ts";
 import type { ProcessRecord } from "../ports/store.ts";
 
 /** The calls that a budget counts: those that cost somebody something. */
-export const isCounted = (syscall: ProcessCall): boolean => syscall === "model.generate" || syscall === "tool.call";
+const isCounted = (syscall: ProcessCall): boolean => syscall === "model.generate" || syscall === "tool.call";
 
 export const NOTHING_SPENT: Spent = { calls: 0, inputTokens: 0, outputTokens: 0, costUsd: 0 };
 
