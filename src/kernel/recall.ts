@@ -253,8 +253,8 @@ async function fetchPage(store: Store, pid: ProcessId, { from, limit, checkedBy 
     addresses.length === 0 ? [] : [...(await store.payloads(addresses))].filter(sound);
   const events = (await store.events(pid, from, limit)).map((stored) => {
     const opened = openEvent(stored);
-    if (checkedBy === undefined) return { stored, opened };
-    return { stored, opened: { ...opened, inline: Object.fromEntries(Object.entries(opened.inline).filter(sound)) } };
+    const inline = checkedBy === undefined ? opened.inline : soundOnly(opened.inline, sound);
+    return { stored, opened: inline === opened.inline ? opened : { ...opened, inline } };
   });
   const texts = new Map(await read(distantAddresses(events.map(({ opened }) => opened))));
   const inner = events.map(({ opened }) => innerOf(opened, texts, checkedBy !== undefined));
@@ -265,6 +265,17 @@ async function fetchPage(store: Store, pid: ProcessId, { from, limit, checkedBy 
     if (named.some((address) => wrong.has(address))) altered.add(opened.seq);
   }
   return { events, texts, altered };
+}
+
+/** The texts that are sound: as a rule all of them, and then nothing is copied. */
+function soundOnly(inline: Opened["inline"], sound: (entry: readonly [string, string]) => boolean): Opened["inline"] {
+  let copy: { [address: string]: string } | undefined;
+  for (const address in inline) {
+    if (sound([address, inline[address] ?? ""])) continue;
+    copy ??= { ...inline };
+    delete copy[address];
+  }
+  return copy ?? inline;
 }
 
 /** Addresses inside the payloads of a model call: those that its outcome needs, or (`whole`) all. */
