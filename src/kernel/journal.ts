@@ -43,9 +43,12 @@ function keyed({ inner }: SubjectKey, text: string): Buffer {
   return inner.subarray(0, BLOCK_BYTES + inner.write(text, BLOCK_BYTES));
 }
 
-/** RFC 2104 from two one-shot hashes: a third of the time that an Hmac object takes for texts of this size. */
+/**
+ * RFC 2104 from two one-shot hashes: half of the time that an Hmac object takes for texts of this size. The inner hash
+ * comes as a string of bytes, since a Buffer for it would cost more than the hash.
+ */
 export function addressOf(key: SubjectKey, text: string): Address {
-  hash("sha256", keyed(key, text), "buffer").copy(key.outer, BLOCK_BYTES);
+  key.outer.write(hash("sha256", keyed(key, text), "latin1"), BLOCK_BYTES, "latin1");
   return hash("sha256", key.outer, "base64url") as Address;
 }
 

@@ -30,6 +30,10 @@ import {
 import { NOTHING_SPENT, spendFor } from "./transition.ts";
 
 const PAGE_EVENTS = 256;
+/** Pages on their way while one is awaited and worked through. */
+const PAGES_AHEAD = 1;
+/** The first page is short: the program starts on it while the next ones are read. */
+const FIRST_PAGE_EVENTS = 32;
 
 export type RecordedRequest = {
   readonly id: RequestId;
@@ -62,7 +66,8 @@ export class Recall {
   #hash = CHAIN_START;
   #brokenAt: number | null = null;
   #reading: Promise<void> | undefined;
-  #ahead: Promise<Page> | undefined;
+  readonly #ahead: Promise<Page>[] = [];
+  #asked = 0;
   #spent: Spent = NOTHING_SPENT;
   #callsRecorded = 0;
   readonly #checkedBy: SubjectKey | undefined;
@@ -92,6 +97,10 @@ export class Recall {
   /** The first event whose hash does not fit the chain, or (where that is checked) a payload its address; of those read. */
   get brokenAt(): number | null {
     return this.#brokenAt;
+  }
+  /** The journal once held more than `end` events: they are gone. */
+  cutShort(): void {
+    this.#brokenAt ??= this.#end;
   }
   /** Used up so far; the journal's end gives the truth. */
   get spent(): Spent {
@@ -141,26 +150,31 @@ export class Recall {
   }
 
   async #readPage(): Promise<void> {
-    const page = await (this.#ahead ?? this.#fetch(this.#read));
-    // The next page is on its way while the program works through this one.
-    const next = this.#read + page.events.length;
-    this.#ahead = page.events.length > 0 && next < this.#end ? this.#fetch(next) : undefined;
-    if (page.events.length === 0) {
-      this.#brokenAt ??= this.#read;
-      this.#read = this.#end;
-      return;
-    }
+    while (this.#ahead.length <= PAGES_AHEAD && this.#asked < this.#end) this.#ahead.push(this.#fetch());
+    const next = this.#read + this.#pageEvents(this.#read);
+    const page = await this.#ahead.shift();
+    if (page === undefined) return;
     for (const { stored, opened } of page.events) {
       if (page.altered.has(stored.seq)) this.#brokenAt ??= stored.seq;
       if (stored.hash !== chainHash(this.#hash, stored.header)) this.#brokenAt ??= stored.seq;
       this.#hash = stored.hash;
       this.#take(opened, page.texts);
     }
-    this.#read = next;
+    this.#read += page.events.length;
+    if (this.#read === next) return;
+    // Events that should be there are not: nothing behind the gap belongs to this chain.
+    this.#brokenAt ??= this.#read;
+    this.#read = this.#end;
   }
 
-  #fetch(from: number): Promise<Page> {
-    const limit = Math.min(PAGE_EVENTS, this.#end - from);
+  #pageEvents(from: number): number {
+    return Math.min(from === 0 ? FIRST_PAGE_EVENTS : PAGE_EVENTS, this.#end - from);
+  }
+
+  #fetch(): Promise<Page> {
+    const from = this.#asked;
+    const limit = this.#pageEvents(from);
+    this.#asked += limit;
     const page = fetchPage(this.#store, this.#pid, { from, limit, checkedBy: this.#checkedBy });
     // Whoever reads on hears of a failure; of a run that has ended before that, nobody needs to.
     page.catch(() => {});

@@ -25,12 +25,10 @@ export function verify(services: Services, pid: ProcessId): Promise<VerifyReport
     const startedMs = clock.nowMs();
     const { events: end } = process.record;
     await services.commits.settled(pid);
+    const recall = new Recall(services.ports.store, pid, { end, checkedBy: process.key });
+    const [row] = await Promise.all([services.ports.store.process(pid), recall.readOn()]);
     // The row of a process counts events no less than its journal does, unless some have gone from the journal's end.
-    const row = await services.ports.store.process(pid);
-    const recall = new Recall(services.ports.store, pid, {
-      end: Math.max(end, row?.events ?? end),
-      checkedBy: process.key,
-    });
+    if (row !== undefined && row.events > end) recall.cutShort();
     const difference = await compare(services, process, recall);
     while (!recall.exhausted) await recall.readOn();
     const { events, calls } = recall.counts;

@@ -14,15 +14,12 @@ export class Limit {
   readonly #clock: Clock;
   readonly #cancelTimer: () => void;
   readonly #caller: AbortSignal;
-  readonly #aborted: Promise<typeof GIVEN_UP>;
+  readonly #aborted = Promise.withResolvers<typeof GIVEN_UP>();
   #givenUp: GivenUp | undefined;
 
   constructor(timeoutMs: number, caller: AbortSignal, clock: Clock) {
     this.#caller = caller;
     this.#clock = clock;
-    this.#aborted = new Promise((resolve) => {
-      this.#controller.signal.addEventListener("abort", () => resolve(GIVEN_UP), { once: true });
-    });
     this.#cancelTimer = clock.after(timeoutMs, () => this.#giveUp({ why: "timeout", afterMs: timeoutMs }));
     if (caller.aborted) this.#cancelled();
     else caller.addEventListener("abort", this.#cancelled, { once: true });
@@ -41,7 +38,7 @@ export class Limit {
   }
 
   async race<T>(work: Promise<T>): Promise<T | typeof GIVEN_UP> {
-    return Promise.race([this.#aborted, work]);
+    return Promise.race([this.#aborted.promise, work]);
   }
 
   /** As `race`, but leaves the work a moment to say what it knows of its own end. */
@@ -49,7 +46,7 @@ export class Limit {
     let cancelGrace = (): void => {};
     const grace = new Promise<typeof GIVEN_UP>((resolve) => {
       const over = (): void => resolve(GIVEN_UP);
-      void this.#aborted.then(() => {
+      void this.#aborted.promise.then(() => {
         cancelGrace = this.#clock.after(ABORT_GRACE_MS, over);
       });
     });
@@ -66,6 +63,7 @@ export class Limit {
   #giveUp(givenUp: GivenUp): void {
     if (this.#givenUp !== undefined) return;
     this.#givenUp = givenUp;
+    this.#aborted.resolve(GIVEN_UP);
     this.#controller.abort(new OsError(givenUp.why === "timeout" ? "timeout" : "cancelled", "The call was given up."));
   }
 }
