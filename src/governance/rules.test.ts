@@ -56,9 +56,9 @@ describe("sizes", () => {
     const large: Json = { text: "x".repeat(PAYLOAD_BYTES_MAX) };
     const small: Json = { text: "x" };
     for (const effect of ["read", "write", "send", "destroy"] as const) {
-      expect(rules.judge(process, call(effect), small)).toBe(small);
-      expect(() => rules.judge(process, call(effect), large)).toThrow(tooLarge);
+      expect(rules.judge(process, call(effect), small, JSON.stringify(small))).toBe(small);
+      expect(() => rules.judge(process, call(effect), large, JSON.stringify(large))).toThrow(tooLarge);
     }
-    expect(rules.judge(process, call("none"), small)).toBe(small);
+    expect(rules.judge(process, call("none"), small, JSON.stringify(small))).toBe(small);
   });
 });

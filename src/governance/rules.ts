@@ -39,9 +39,9 @@ function inspect(_process: ProcessView, _call: CallView, text: string): void {
   bounded("arguments", bytesOf(text));
 }
 
-function judge(_process: ProcessView, { effect }: CallView, value: Json): Json {
+function judge(_process: ProcessView, { effect }: CallView, value: Json, text: string): Json {
   // The kernel's own outcomes are small; only what came from outside is measured.
-  if (effect !== "none") bounded("results", bytesOf(JSON.stringify(value)));
+  if (effect !== "none") bounded("results", bytesOf(text));
   return value;
 }
 

@@ -30,8 +30,9 @@ export class Commits {
         throw error;
       },
     );
-    const pids = [...batch.journals, ...(batch.processes ?? [])].map(({ pid }) => pid);
-    for (const pid of new Set(pids)) this.#track(pid, done);
+    // A row that is new comes with its journal or alone; tracked twice is tracked once.
+    for (const { pid } of batch.journals) this.#track(pid, done);
+    for (const { pid } of batch.processes ?? []) this.#track(pid, done);
     return done;
   }
 
@@ -42,11 +43,10 @@ export class Commits {
 
   #track(pid: ProcessId, done: Promise<void>): void {
     // Whoever committed hears of a failure; here only the end matters.
-    const ended = done
-      .catch(() => {})
-      .then(() => {
-        if (this.#underWay.get(pid) === ended) this.#underWay.delete(pid);
-      });
+    const over = (): void => {
+      if (this.#underWay.get(pid) === ended) this.#underWay.delete(pid);
+    };
+    const ended = done.then(over, over);
     this.#underWay.set(pid, ended);
   }
 }

@@ -75,14 +75,8 @@ export function encodeEvent(entry: Entry, place: Place, key: SubjectKey): Encode
     if (small) (inline ??= {})[address] = text;
     else large.push({ address, subject: key.subject, text });
   }
-  const header = JSON.stringify({
-    v: 1,
-    pid: place.pid,
-    seq: place.seq,
-    atMs: place.atMs,
-    ...entry.header,
-    payloads: addresses,
-  });
+  const own = JSON.stringify(entry.header);
+  const header = `{"v":1,"pid":"${place.pid}","seq":${place.seq},"atMs":${place.atMs},${own.slice(1, -1)},"payloads":${JSON.stringify(addresses)}}`;
   const event: StoredEvent = {
     pid: place.pid,
     seq: place.seq,

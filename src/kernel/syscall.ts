@@ -115,6 +115,9 @@ function admit({ services, run, call }: CallContext): Promise<Lease> | Lease | u
 
 function judge({ services, run, call }: CallContext, done: Settled): Settled {
   if (done.kind === "error") return done;
-  const passed = services.ports.governance.judge(run.process, call, done.value);
-  return passed === done.value ? done : { ...done, value: passed, stored: undefined };
+  const text = JSON.stringify(done.value);
+  const passed = services.ports.governance.judge(run.process, call, done.value, text);
+  if (passed !== done.value) return { ...done, value: passed, stored: undefined };
+  // What was looked at is what is recorded, unless the journal has a form of its own for it.
+  return done.stored === undefined ? { ...done, stored: { text, parts: [] } } : done;
 }

@@ -58,8 +58,8 @@ export function project(record: ProcessRecord, header: EventHeader, atMs: number
       const waits = next.waits.some(({ call }) => call === header.call)
         ? next.waits.filter(({ call }) => call !== header.call)
         : next.waits;
-      const settled = { ...next, spent: spendFor(next.spent, header) };
-      return waits === next.waits ? settled : roused(withWaits(settled, waits));
+      next.spent = spendFor(next.spent, header);
+      return waits === next.waits ? next : roused(withWaits(next, waits));
     }
     case "request.decided":
       return roused(next);

@@ -8,6 +8,6 @@ export interface Governance {
   decide(process: ProcessView, call: CallView): Decision;
   /** Looks at what goes in. Throws `limit_exceeded` or `denied`. `text` is the arguments' JSON text. */
   inspect(process: ProcessView, call: CallView, text: string): void;
-  /** Looks at what comes back and gives what may pass. Throws `limit_exceeded` or `denied`. */
-  judge(process: ProcessView, call: CallView, value: Json): Json;
+  /** Looks at what comes back, `text` as JSON, and gives what may pass. Throws `limit_exceeded` or `denied`. */
+  judge(process: ProcessView, call: CallView, value: Json, text: string): Json;
 }

@@ -16,7 +16,9 @@ import { cleanText } from "./clean.ts";
 export type GivenUp = { readonly why: "timeout"; readonly afterMs: number } | { readonly why: "cancelled" };
 
 const encoder = new TextEncoder();
-const bytesOf = (text: string): number => encoder.encode(text).length;
+/** Exact where it matters: a character is at most three bytes, so only texts near the limit are encoded. */
+const bytesOf = (text: string): number =>
+  text.length * 3 <= TOOL_RESULT_BYTES_MAX / 2 ? text.length : encoder.encode(text).length;
 const sizeOf = ({ text, data }: ToolContent): number =>
   bytesOf(text) + (data === undefined ? 0 : bytesOf(JSON.stringify(data)));
 
