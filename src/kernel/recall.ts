@@ -111,13 +111,10 @@ export class Recall {
     return [...this.#mail.values()];
   }
 
-  /** What the journal holds of a call; undefined if it holds nothing. */
-  async find(number: number): Promise<RecordedCall | undefined> {
-    for (;;) {
-      const call = this.#calls.get(number);
-      if (call?.outcome !== undefined || this.exhausted) return call;
-      await this.readOn();
-    }
+  /** What the journal holds of a call; undefined if it holds nothing. At once where it has been read far enough. */
+  find(number: number): Promise<RecordedCall | undefined> | RecordedCall | undefined {
+    const call = this.#calls.get(number);
+    return call?.outcome !== undefined || this.exhausted ? call : this.readOn().then(() => this.find(number));
   }
 
   /** The call whose outcome comes next; undefined when none is left. Only as far as the journal was read. */

@@ -71,8 +71,7 @@ function compare(services: Services, process: Process, recall: Recall): Promise<
           progress += 1;
           open += 1;
           const call = receive(process, issued);
-          recall
-            .find(call.number)
+          Promise.resolve(recall.find(call.number))
             .then((recorded) => {
               open -= 1;
               const difference = recorded === undefined ? undefined : differenceOf(call, recorded);

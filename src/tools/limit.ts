@@ -10,7 +10,7 @@ const ABORT_GRACE_MS = 250;
 export const GIVEN_UP: unique symbol = Symbol("given up");
 
 export class Limit {
-  readonly #controller = new AbortController();
+  #controller: AbortController | undefined;
   readonly #clock: Clock;
   readonly #cancelTimer: () => void;
   readonly #caller: AbortSignal;
@@ -25,7 +25,12 @@ export class Limit {
     else caller.addEventListener("abort", this.#cancelled, { once: true });
   }
 
+  /** Made when it is first asked for: most calls are never given up, and many sources never look. */
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#givenUp !== undefined) this.#abort(this.#givenUp);
+    }
     return this.#controller.signal;
   }
 
@@ -64,6 +69,10 @@ export class Limit {
     if (this.#givenUp !== undefined) return;
     this.#givenUp = givenUp;
     this.#aborted.resolve(GIVEN_UP);
-    this.#controller.abort(new OsError(givenUp.why === "timeout" ? "timeout" : "cancelled", "The call was given up."));
+    this.#abort(givenUp);
+  }
+
+  #abort({ why }: GivenUp): void {
+    this.#controller?.abort(new OsError(why === "timeout" ? "timeout" : "cancelled", "The call was given up."));
   }
 }

@@ -8,6 +8,7 @@
 //   T2. A call ends within its manifest's time, whether or not its source gives up in time.
 //   T3. Nothing that a source says can make `call` or `reconcile` reject.
 import { errorRecord, OsError } from "../abi/errors.ts";
+import type { JsonObject } from "../abi/json.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Resource } from "../ports/scheduler.ts";
@@ -25,12 +26,27 @@ export type ToolsOptions = { readonly sources: ReadonlyMap<string, ConfiguredSou
 
 const sourceOf = (toolName: string): string => toolName.slice(0, Math.max(0, toolName.indexOf(".")));
 
-type Question = { readonly args: Invocation["args"]; readonly key: string; readonly signal: AbortSignal };
+type Options = Parameters<ToolSource["call"]>[2];
+
+/** What a source is told beside the arguments. Its signal is made when somebody looks at it. */
+class CallOptions implements Options {
+  readonly key: string;
+  readonly #limit: Limit;
+
+  constructor(key: string, limit: Limit) {
+    this.key = key;
+    this.#limit = limit;
+  }
+
+  get signal(): AbortSignal {
+    return this.#limit.signal;
+  }
+}
 
 /** A source that throws has broken its contract after it was called: nothing is certain. */
-async function answerOf(source: ToolSource, local: string, { args, key, signal }: Question): Promise<ToolOutcome> {
+async function answerOf(source: ToolSource, local: string, args: JsonObject, options: Options): Promise<ToolOutcome> {
   try {
-    return await source.call(local, args, { key, signal });
+    return await source.call(local, args, options);
   } catch (error) {
     return { kind: "unknown", reason: `its source failed: ${error instanceof Error ? error.message : String(error)}` };
   }
@@ -205,7 +221,7 @@ class Registry implements Tools {
     const configured = this.#sources.get(sourceOf(tool.name));
     if (configured === undefined || limit.givenUp !== undefined) return unanswered(tool, limit.reason());
     const outcome = await limit.raceWithGrace(
-      answerOf(configured.source, entry.local, { args, key, signal: limit.signal }),
+      answerOf(configured.source, entry.local, args, new CallOptions(key, limit)),
     );
     return outcome === GIVEN_UP ? lost(tool, limit.reason()) : judge(tool, outcome, limit.givenUp);
   }

@@ -53,17 +53,23 @@ test("arguments that do not fit, and what the function throws, are failures in w
   expect(await call("fail")).toEqual({ kind: "failed", content: { text: "out of money" } });
 });
 
-test("a function that goes on after its call was given up leaves the outcome unknown; a call given up before never runs", async () => {
-  const late = new AbortController();
-  const pending = call("linger", {}, late.signal);
-  await new Promise(setImmediate);
-  late.abort();
-  expect(await pending).toMatchObject({ kind: "unknown", reason: expect.stringContaining("still running") });
-  expect(await call("pay", { to: "Ann" }, AbortSignal.abort())).toMatchObject({ kind: "not_performed" });
+test("a call that is given up while its module loads never runs, and a tool that is not there is not performed", async () => {
+  const fresh = createModuleSource("calc", CALCULATOR);
+  expect(await fresh.call("pay", { to: "Ann" }, { key: "k-1", signal: AbortSignal.abort() })).toMatchObject({
+    kind: "not_performed",
+  });
   expect(await call("nothing")).toMatchObject({
     kind: "not_performed",
     error: { message: expect.stringContaining('no tool "nothing"') },
   });
+});
+
+test("a function that ends because its call was given up leaves the outcome unknown", async () => {
+  const late = new AbortController();
+  const pending = call("linger", {}, late.signal);
+  await new Promise(setImmediate);
+  late.abort(new Error("too late"));
+  expect(await pending).toMatchObject({ kind: "unknown", reason: expect.stringContaining("too late") });
 });
 
 test.each([

@@ -30,6 +30,7 @@ class ModuleSource implements ToolSource {
   readonly #name: string;
   readonly #file: string;
   #loading: Promise<Loaded> | undefined;
+  #ready: Loaded | undefined;
   #attempts = 0;
 
   constructor(name: string, file: string) {
@@ -48,13 +49,19 @@ class ModuleSource implements ToolSource {
   ): Promise<ToolOutcome> {
     let tool: FunctionTool | undefined;
     try {
-      tool = (await this.#loaded()).byName.get(name);
+      tool = (this.#ready ?? (await this.#readyFor(options.signal))).byName.get(name);
       if (tool === undefined) throw this.#unavailable(`exports no tool "${name}".`);
-      if (options.signal.aborted) throw this.#unavailable("was not called: the call was given up before.");
     } catch (error) {
       return { kind: "not_performed", error: errorRecord(error, "tool_unavailable") };
     }
     return perform(tool, args, options);
+  }
+
+  /** Loads the module for a call that may be given up meanwhile. */
+  async #readyFor(signal: AbortSignal): Promise<Loaded> {
+    const loaded = await this.#loaded();
+    if (signal.aborted) throw this.#unavailable("was not called: the call was given up before.");
+    return loaded;
   }
 
   async close(): Promise<void> {
@@ -62,10 +69,13 @@ class ModuleSource implements ToolSource {
   }
 
   async #loaded(): Promise<Loaded> {
-    this.#loading ??= this.#load().catch((error: unknown) => {
-      this.#loading = undefined;
-      throw error;
-    });
+    this.#loading ??= this.#load().then(
+      (loaded) => (this.#ready = loaded),
+      (error: unknown) => {
+        this.#loading = undefined;
+        throw error;
+      },
+    );
     return this.#loading;
   }
 
@@ -128,24 +138,20 @@ async function withinLoadTime<T>(loading: Promise<T>): Promise<T> {
   return Promise.race([loading, late]).finally(() => clearTimeout(timer));
 }
 
-/** Runs the function, waiting no longer than the signal allows: a function that does not heed it goes on unheard. */
+/**
+ * Runs the function. One that does not heed its signal goes on after its call was given up, unheard: the registry waits
+ * for nobody. The options are handed on whole, since most functions never look at the signal that they would make.
+ */
 async function perform(
   tool: FunctionTool,
   args: Parameters<FunctionTool["run"]>[0],
-  { key, signal }: Parameters<FunctionTool["run"]>[1],
+  options: Parameters<FunctionTool["run"]>[1],
 ): Promise<ToolOutcome> {
-  let stop = (): void => {};
-  const givenUp = new Promise<ToolOutcome>((resolve) => {
-    stop = () => resolve({ kind: "unknown", reason: "the function was still running when the call was given up" });
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  const ran = (async (): Promise<ToolOutcome> => {
-    try {
-      return { kind: "done", content: await tool.run(args, { key, signal }) };
-    } catch (error) {
-      if (signal.aborted) return givenUp;
-      return { kind: "failed", content: { text: textOf(error) } };
-    }
-  })();
-  return Promise.race([givenUp, ran]).finally(() => signal.removeEventListener("abort", stop));
+  try {
+    return { kind: "done", content: await tool.run(args, options) };
+  } catch (error) {
+    if (options.signal.aborted)
+      return { kind: "unknown", reason: `the function ended when its call was given up (${textOf(error)})` };
+    return { kind: "failed", content: { text: textOf(error) } };
+  }
 }
