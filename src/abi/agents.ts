@@ -1,13 +1,26 @@
 // What an agent declares about itself.
 import { z } from "zod";
+import { classSchema, treeBoundsSchema, weightSchema } from "./scheduling.ts";
 
 const nameSchema = z.string().regex(/^[a-zA-Z0-9][\w.-]{0,63}$/, "is not a name (letters, digits, _ . -; at most 64)");
 
-/** What one process may use up; absent means unlimited. */
+/**
+ * What a process may use up, with all its descendants; absent means that only its ancestors' budgets bound it. A child's
+ * budget is carved from its parent's: it counts there as used until the child has exited, and what is left comes back.
+ */
 export const budgetSchema = z.strictObject({
+  /** Calls of models and tools. */
   calls: z.int().positive().optional(),
   /** Input and output tokens together. */
   tokens: z.int().positive().optional(),
+  inputTokens: z.int().positive().optional(),
+  outputTokens: z.int().positive().optional(),
+  /** US dollars, by the price table. */
+  costUsd: z.number().positive().optional(),
+  /** Milliseconds since its creation, however they were spent. */
+  wallMs: z.int().positive().optional(),
+  /** What a call meets that would cross a line: `fail` refuses it, `ask` asks a human for more and lets it wait. */
+  whenExhausted: z.enum(["fail", "ask"]).optional(),
 });
 export type Budget = z.infer<typeof budgetSchema>;
 
@@ -21,7 +34,13 @@ export const agentManifestSchema = z.strictObject({
   tools: z.array(z.string().min(1)).default([]),
   /** Agents that the agent may spawn. */
   agents: z.array(nameSchema).default([]),
+  /** How urgent its processes are, unless whoever starts one says less. */
+  class: classSchema.default("standard"),
+  /** The share of a tree whose root runs this agent, among the trees of its tenant. */
+  weight: weightSchema.default(1),
   budget: budgetSchema.default({}),
+  /** Bounds on the tree below each of its processes; the configuration's hold as well. */
+  tree: treeBoundsSchema.default({}),
   /** Model turns of the built-in loop before it gives up. */
   turns: z.int().positive().max(10_000).default(100),
   temperature: z.number().min(0).max(2).optional(),

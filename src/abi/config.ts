@@ -1,5 +1,7 @@
 // The configuration: everything an operator can set, in one file, `reeve.config.ts`.
 import { z } from "zod";
+import { budgetSchema } from "./agents.ts";
+import { classSchema, tenantSchema, treeBoundsSchema, weightSchema } from "./scheduling.ts";
 import { manifestPartSchema } from "./tools.ts";
 
 /** The name of an environment variable: secrets are named here, never written. */
@@ -13,13 +15,20 @@ const priceSchema = z.strictObject({
   cacheWrite: z.number().nonnegative().optional(),
 });
 
+/** How much may be under way at once, and in a minute; what a provider says of itself in its headers holds as well. */
+const rates = {
+  concurrency: z.int().positive().default(8),
+  requestsPerMinute: z.int().positive().optional(),
+  tokensPerMinute: z.int().positive().optional(),
+};
+
 const providerSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.enum(["openai", "anthropic", "google"]),
     baseUrl: z.url().optional(),
     keyFrom: envName.optional(),
     headers: z.record(z.string(), z.string()).default({}),
-    concurrency: z.int().positive().default(8),
+    ...rates,
     timeoutMs: z.int().positive().default(300_000),
     prices: z.record(z.string(), priceSchema).default({}),
   }),
@@ -28,12 +37,12 @@ const providerSchema = z.discriminatedUnion("type", [
     baseUrl: z.url(),
     keyFrom: envName.optional(),
     headers: z.record(z.string(), z.string()).default({}),
-    concurrency: z.int().positive().default(8),
+    ...rates,
     timeoutMs: z.int().positive().default(300_000),
     prices: z.record(z.string(), priceSchema).default({}),
   }),
   /** Plays a script instead of a model, and says so: for a first run without an account, and for tests. */
-  z.strictObject({ type: z.literal("rehearsal"), script: z.string(), concurrency: z.int().positive().default(8) }),
+  z.strictObject({ type: z.literal("rehearsal"), script: z.string(), ...rates }),
 ]);
 export type ProviderConfig = z.infer<typeof providerSchema>;
 
@@ -89,8 +98,20 @@ export const configSchema = z.strictObject({
       moduleProcesses: z.int().positive().default(8),
       /** How long a waiting process stays in memory before it is put to disk. */
       parkAfterMs: z.int().nonnegative().default(5_000),
-      calls: z.int().positive().optional(),
-      tokens: z.int().positive().optional(),
+      /** What every root gets that is given no less. */
+      budget: budgetSchema.default({}),
+      /** Bounds on every tree. */
+      tree: treeBoundsSchema.default({}),
+    })
+    .prefault({}),
+  scheduler: z
+    .strictObject({
+      /** A class that has waited so long at a resource without a turn gets one, whatever waits above it. Milliseconds. */
+      agingMs: z.int().positive().default(10_000),
+      /** Shares of tenants; a tenant that is not named has 1. */
+      tenants: z.record(tenantSchema, z.strictObject({ weight: weightSchema })).default({}),
+      /** By the name of a resource (`model:openai`, `tool:shop.refund`): slots kept free for a class and those above it. */
+      reserved: z.record(z.string(), z.partialRecord(classSchema, z.int().nonnegative())).default({}),
     })
     .prefault({}),
 });

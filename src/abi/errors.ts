@@ -52,7 +52,19 @@ export const ERRORS = {
     retryable: false,
     status: 402,
     exit: 1,
-    doc: "The process has spent its budget. data: budget, max, spent.",
+    doc: "The call would cross the budget of the process or of an ancestor; it was not made. data: budget, pid, max, spent, reserved, asked.",
+  },
+  deadline_exceeded: {
+    retryable: false,
+    status: 504,
+    exit: 1,
+    doc: "The process cannot end by its deadline, or the call not in the time that is left. data: deadlineMs, neededMs.",
+  },
+  deadlock: {
+    retryable: true,
+    status: 409,
+    exit: 1,
+    doc: "Processes waited for one another's locks in a circle, and this call was chosen to give way. data: key, cycle.",
   },
   tool_failed: {
     retryable: false,

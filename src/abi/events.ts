@@ -12,7 +12,8 @@ import type { MessageId, ProcessId, RequestId } from "./ids.ts";
 import type { Json } from "./json.ts";
 import type { Usage } from "./messages.ts";
 import type { Budget } from "./agents.ts";
-import type { Wait } from "./process.ts";
+import type { Spent, Wait } from "./process.ts";
+import type { Class } from "./scheduling.ts";
 import type { RequestKind, Verdict } from "./requests.ts";
 import type { ProcessCall } from "./syscalls.ts";
 
@@ -35,8 +36,15 @@ export type EventHeader =
       readonly root: ProcessId;
       readonly depth: number;
       readonly budget: Budget;
+      readonly class: Class;
+      readonly tenant: string;
+      readonly weight: number;
+      readonly deadlineMs?: number;
+      readonly startMs?: number;
       readonly by: Actor;
     }
+  /** Durable before a call is made that a budget bounds: what it may use up. Again for each time that it is made. */
+  | { readonly kind: "call.reserved"; readonly call: number; readonly syscall: ProcessCall; readonly amounts: Spent }
   /** The call waits, and the process with it unless it has other work. */
   | { readonly kind: "call.waiting"; readonly call: number; readonly syscall: ProcessCall; readonly wait: Wait }
   /** Durable before the effect is dispatched; `approval` is spent by it. */
@@ -56,6 +64,8 @@ export type EventHeader =
       readonly effect: Effect;
       readonly error?: ErrorCode;
       readonly usage?: Usage;
+      /** What the call is charged, where that is not one call and its usage: it failed, or was made more than once. */
+      readonly charged?: Spent;
       readonly settled?: "reconcile" | "repeat" | "human";
     }
   | {
@@ -74,6 +84,9 @@ export type EventHeader =
       readonly by: Actor;
     }
   | { readonly kind: "message.delivered"; readonly message: MessageId; readonly from: Actor; readonly topic: string }
+  /** Somebody changed where it stands, or what it may use up. */
+  | { readonly kind: "process.reclassed"; readonly class: Class; readonly weight: number; readonly by: Actor }
+  | { readonly kind: "process.limited"; readonly budget: Budget; readonly by: Actor }
   | { readonly kind: "process.stopped"; readonly by: Actor }
   | { readonly kind: "process.continued"; readonly by: Actor }
   /** `open` lists the calls that were dispatched and not answered: their effects are uncertain. */

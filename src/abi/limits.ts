@@ -12,6 +12,17 @@ export const AGENT_FILE_BYTES_MAX = 256 * 1024;
 export const CALLS_IN_FLIGHT_MAX = 256;
 /** Depth of a process tree; the root has depth 0. */
 export const TREE_DEPTH_MAX = 16;
+/** Living children of one process, where nobody set less. */
+export const TREE_BREADTH_MAX = 256;
+/** Descendants of a root over its lifetime, where nobody set less. */
+export const TREE_TOTAL_MAX = 10_000;
+/** Locks that one process may hold at once. */
+export const LOCKS_HELD_MAX = 64;
+/** Characters of a lock's key. */
+export const LOCK_KEY_CHARS_MAX = 200;
+/** The longest lease of a lock, and how long one lasts where none is named. Milliseconds. */
+export const LEASE_MS_MAX = 24 * 3600 * 1000;
+export const LEASE_MS_DEFAULT = 10 * 60 * 1000;
 /** Random bytes in one call. */
 export const RANDOM_BYTES_MAX = 4096;
 /** The longest sleep: a hundred years. Milliseconds. */

@@ -5,6 +5,7 @@ import type { ErrorRecord } from "./errors.ts";
 import { ERROR_CODES } from "./errors.ts";
 import { processIdSchema, requestIdSchema } from "./ids.ts";
 import { jsonObjectSchema, jsonSchema } from "./json.ts";
+import { classSchema, tenantSchema, treeBoundsSchema, weightSchema } from "./scheduling.ts";
 
 /**
  * - `ready`    has something to do and waits for a node to run it
@@ -34,6 +35,9 @@ export const waitSchema = z.discriminatedUnion("on", [
     untilMs: z.number().optional(),
   }),
   z.strictObject({ on: z.literal("process"), call: z.int(), pid: processIdSchema }),
+  /** Its turn at a resource, or a lock: known in memory alone, since the process is `ready` and would ask again. */
+  z.strictObject({ on: z.literal("turn"), call: z.int(), resource: z.string() }),
+  z.strictObject({ on: z.literal("lock"), call: z.int(), key: z.string() }),
 ]);
 export type Wait = z.infer<typeof waitSchema>;
 
@@ -45,7 +49,7 @@ export const exitSchema = z.discriminatedUnion("how", [
 ]);
 export type Exit = z.infer<typeof exitSchema>;
 
-/** What a process has used up so far. */
+/** Amounts of what a budget counts: used up, or reserved. */
 export const spentSchema = z.strictObject({
   calls: z.int(),
   inputTokens: z.int(),
@@ -63,8 +67,17 @@ export const processRowSchema = z.strictObject({
   state: z.enum(PROCESS_STATES),
   waits: z.array(waitSchema),
   exit: exitSchema.nullable(),
+  class: classSchema,
+  tenant: tenantSchema,
+  weight: weightSchema,
+  tree: treeBoundsSchema,
   budget: budgetSchema,
+  /** By its own calls, those of unknown outcome included. */
   spent: spentSchema,
+  /** For its calls under way. */
+  reserved: spentSchema,
+  /** By when it must be over; milliseconds since 1970. */
+  deadlineMs: z.number().nullable(),
   /** Events in its journal. */
   events: z.int(),
   /** Milliseconds since 1970. */

@@ -20,10 +20,11 @@ import type { Effect } from "./effects.ts";
 import type { ErrorCode } from "./errors.ts";
 import { messageIdSchema, processIdSchema, requestIdSchema } from "./ids.ts";
 import { jsonObjectSchema, jsonSchema } from "./json.ts";
-import { PAGE_ROWS_MAX, RANDOM_BYTES_MAX, SLEEP_MS_MAX } from "./limits.ts";
+import { LEASE_MS_MAX, LOCK_KEY_CHARS_MAX, PAGE_ROWS_MAX, RANDOM_BYTES_MAX, SLEEP_MS_MAX } from "./limits.ts";
 import { generateInputSchema, generateOutputSchema } from "./messages.ts";
-import { exitSchema, processRowSchema, PROCESS_STATES } from "./process.ts";
+import { exitSchema, processRowSchema, PROCESS_STATES, spentSchema } from "./process.ts";
 import { REQUEST_KINDS } from "./requests.ts";
+import { classSchema, tenantSchema, weightSchema } from "./scheduling.ts";
 import { toolContentSchema, toolManifestSchema } from "./tools.ts";
 
 /**
@@ -88,8 +89,36 @@ export const decisionSchema = z.discriminatedUnion("verdict", [
     result: toolContentSchema.optional(),
     note: z.string().optional(),
   }),
+  /** The budget that the process named in the request has from now on; what is not named stays. */
+  z.strictObject({ verdict: z.literal("raised"), budget: budgetSchema, note: z.string().optional() }),
 ]);
 export type Decision = z.infer<typeof decisionSchema>;
+
+const processNameSchema = z.strictObject({ pid: processIdSchema, agent: z.string(), class: classSchema });
+
+/** One wait in facts and in words. */
+export const waitExplainedSchema = z.strictObject({
+  call: z.int(),
+  on: z.enum(["human", "time", "message", "process", "turn", "lock", "memory", "stopped"]),
+  /** The request, topic, pid, resource or key. */
+  what: z.string(),
+  /** One line for people: why it waits, and for what. */
+  reason: z.string(),
+  /** For a turn or a lock: how many go before it. */
+  position: z.int().nullable(),
+  ahead: z.array(processNameSchema),
+  /** How long it has to reckon with, if anything is known; milliseconds. */
+  estimateMs: z.number().nullable(),
+  sinceMs: z.number().nullable(),
+});
+export type WaitExplained = z.infer<typeof waitExplainedSchema>;
+
+const amountsLeftSchema = z.partialRecord(
+  z.enum(["calls", "inputTokens", "outputTokens", "tokens", "costUsd", "wallMs"]),
+  z.number(),
+);
+
+const lockKey = z.string().min(1).max(LOCK_KEY_CHARS_MAX);
 
 const eventSchema = z.strictObject({
   ...pid,
@@ -156,14 +185,32 @@ export const SYSCALLS = {
     input: z.strictObject({
       agent: z.string().min(1),
       task: jsonText,
+      /** Carved from the parent's. */
       budget: budgetSchema.optional(),
+      /** At most the parent's; the agent's own if absent. */
+      class: classSchema.optional(),
+      /** By when it must be over, and when it begins; milliseconds since 1970. */
+      deadlineMs: z.number().nonnegative().optional(),
+      startMs: z.number().nonnegative().optional(),
+      /** For operators: whose work it is, and its share among the trees of that tenant. A child has its parent's. */
+      tenant: tenantSchema.optional(),
+      weight: weightSchema.optional(),
       /** For operators: makes repeating the request harmless. At most 200 characters. */
       key: z.string().min(1).max(200).optional(),
     }),
     output: z.strictObject(pid),
     effect: "none",
     right: "agents",
-    errors: ["not_found", "agent_invalid", "limit_exceeded", "denied", "conflict", "tool_unavailable"],
+    errors: [
+      "not_found",
+      "agent_invalid",
+      "limit_exceeded",
+      "budget_exhausted",
+      "deadline_exceeded",
+      "denied",
+      "conflict",
+      "tool_unavailable",
+    ],
     http: { method: "post", path: "/v1/processes" },
   },
   "process.wait": {
@@ -190,6 +237,27 @@ export const SYSCALLS = {
     right: "tree",
     errors: ["not_found", "process_gone", "denied"],
     http: { method: "post", path: "/v1/processes/{pid}/signals" },
+  },
+  "process.nice": {
+    doc: "Change how urgent a process is, and its tree's share. Its living descendants follow where they would be above it.",
+    callers: ["operator"],
+    input: z.strictObject({ ...pid, class: classSchema.optional(), weight: weightSchema.optional() }),
+    /** The processes that changed. */
+    output: z.strictObject({ pids: z.array(processIdSchema) }),
+    effect: "write",
+    right: "own",
+    errors: ["not_found", "process_gone", "invalid_argument"],
+    http: { method: "post", path: "/v1/processes/{pid}/class" },
+  },
+  "process.limit": {
+    doc: "Give a living process another budget: what is named changes, the rest stays. More than its parent has left is refused, and less than it has used.",
+    callers: ["operator"],
+    input: z.strictObject({ ...pid, budget: budgetSchema }),
+    output: z.strictObject({ budget: budgetSchema }),
+    effect: "write",
+    right: "own",
+    errors: ["not_found", "process_gone", "budget_exhausted", "conflict"],
+    http: { method: "post", path: "/v1/processes/{pid}/budget" },
   },
   "process.list": {
     doc: "List processes, newest first.",
@@ -221,6 +289,11 @@ export const SYSCALLS = {
       tools: z.array(z.strictObject({ name: z.string(), effect: effectSchema, hash: z.string() })),
       inbox: z.array(inboxItemSchema),
       children: z.array(processRowSchema),
+      /** Each wait, and why. */
+      waiting: z.array(waitExplainedSchema),
+      /** What is left to it of each budget that bounds it, and what its tree has used and reserved. */
+      left: amountsLeftSchema,
+      tree: z.strictObject({ spent: spentSchema, reserved: spentSchema, locks: z.array(z.string()) }),
     }),
     effect: "read",
     right: "own",
@@ -284,6 +357,25 @@ export const SYSCALLS = {
     right: "own",
     errors: ["not_found", "conflict", "invalid_argument", "process_gone"],
     http: { method: "post", path: "/v1/inbox/{request}/decision" },
+  },
+  "lock.acquire": {
+    doc: "Take a lock, waiting for it. It is held until it is released, its lease runs out, or the process is over; taking it again makes the lease longer. Keys are shared by all processes of a tenant.",
+    callers: ["process"],
+    input: z.strictObject({ key: lockKey, leaseMs: z.int().positive().max(LEASE_MS_MAX).optional() }),
+    /** When the lease runs out; milliseconds since 1970. */
+    output: z.strictObject({ untilMs: z.number() }),
+    effect: "none",
+    right: "own",
+    errors: ["deadlock", "limit_exceeded"],
+  },
+  "lock.release": {
+    doc: "Give a lock back. Answers false if the process did not hold it any more.",
+    callers: ["process"],
+    input: z.strictObject({ key: lockKey }),
+    output: z.strictObject({ released: z.boolean() }),
+    effect: "none",
+    right: "own",
+    errors: [],
   },
   "clock.now": {
     doc: "The time, in milliseconds since 1970.",
@@ -385,7 +477,23 @@ export const SYSCALLS = {
     doc: "What is in force here: store, models, tools, agents, limits, each checked now.",
     callers: ["operator"],
     input: z.strictObject({}),
-    output: z.strictObject({ version: z.string(), node: z.string(), folder: z.string(), checks: z.array(checkSchema) }),
+    output: z.strictObject({
+      version: z.string(),
+      node: z.string(),
+      folder: z.string(),
+      checks: z.array(checkSchema),
+      /** Processes in memory, and those that are ready and wait for room in it. */
+      memory: z.strictObject({ processes: z.int(), max: z.int(), queued: z.int() }),
+      resources: z.array(
+        z.strictObject({
+          name: z.string(),
+          slots: z.int(),
+          inUse: z.int(),
+          waiting: z.record(classSchema, z.int()),
+          meanServiceMs: z.number().nullable(),
+        }),
+      ),
+    }),
     effect: "read",
     right: "own",
     errors: [],

@@ -20,6 +20,10 @@ const manifestFields = {
     .max(24 * 3600_000),
   /** Calls of this tool that may run at once. */
   concurrency: z.int().positive().max(10_000),
+  /** A lock that each call holds while it runs, such as `order:{orderId}`; `{name}` is replaced by that argument. */
+  exclusive: z.string().min(1).max(200),
+  /** What one call costs, in US dollars; counts against budgets. */
+  costUsd: z.number().nonnegative(),
   /** One line for the human who is asked; `{name}` is replaced by that argument. */
   summary: z.string().max(200),
 };
@@ -31,6 +35,8 @@ export const toolManifestSchema = z.strictObject({
   reconcile: manifestFields.reconcile.optional(),
   timeoutMs: manifestFields.timeoutMs.default(60_000),
   concurrency: manifestFields.concurrency.default(16),
+  exclusive: manifestFields.exclusive.optional(),
+  costUsd: manifestFields.costUsd.optional(),
   summary: manifestFields.summary.optional(),
 });
 
@@ -41,6 +47,8 @@ export const manifestPartSchema = z.strictObject({
   reconcile: z.exactOptional(manifestFields.reconcile),
   timeoutMs: z.exactOptional(manifestFields.timeoutMs),
   concurrency: z.exactOptional(manifestFields.concurrency),
+  exclusive: z.exactOptional(manifestFields.exclusive),
+  costUsd: z.exactOptional(manifestFields.costUsd),
   summary: z.exactOptional(manifestFields.summary),
 });
 export type ToolManifest = z.infer<typeof toolManifestSchema>;

@@ -3,7 +3,7 @@ import type { AssistantPart, Message, Usage } from "../abi/messages.ts";
 import type { GenerateInput, GenerateOutput } from "../abi/messages.ts";
 import type { Check } from "../abi/syscalls.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
-import type { Resource } from "./scheduler.ts";
+import type { RateReport, Resource } from "./scheduler.ts";
 
 export type ModelRequest = {
   /** `provider/model`. */
@@ -19,20 +19,43 @@ export type ModelAnswer = {
   readonly usage: Usage;
 };
 
+/** What a call will use at most, before it is made. */
+export type Estimate = {
+  /** By a real tokenizer, with a margin where it is not the model's own. */
+  readonly inputTokens: number;
+  /** What the request allows, or the most that the model gives. */
+  readonly outputTokens: number;
+};
+
+/** US dollars for a million tokens. */
+export type Price = {
+  readonly input: number;
+  readonly output: number;
+  readonly cacheRead?: number | undefined;
+  readonly cacheWrite?: number | undefined;
+};
+
+type GenerateOptions = {
+  readonly signal: AbortSignal;
+  readonly onDelta: (text: string) => void;
+  /** Told what the provider says of its limits, with an answer as with a refusal; before the call ends. */
+  readonly onRate?: (report: RateReport) => void;
+};
+
 export interface Models {
   /** The model that agents get who name none; undefined if nothing is configured. */
   readonly defaultModel: string | undefined;
   /** What a call of this model occupies. Throws `not_found` for an unknown provider, `config_invalid` for one without its key. */
   resource(model: string): Resource;
+  estimate(request: ModelRequest): Estimate;
+  /** By the configuration, else by the price table; null if neither knows the model. */
+  priceOf(model: string): Price | null;
   /**
    * Asks once. Rejects with `model_failed` (`retryable` as the provider says; data.retryAfterMs if it named a delay),
    * `timeout`, or `cancelled` when the signal fires. A stream that breaks off is `model_failed`, retryable: no part of it counts.
    * `onDelta` gets the words as they come.
    */
-  generate(
-    request: ModelRequest,
-    options: { readonly signal: AbortSignal; readonly onDelta: (text: string) => void },
-  ): Promise<ModelAnswer>;
+  generate(request: ModelRequest, options: GenerateOptions): Promise<ModelAnswer>;
   /** What `reeve doctor` says of each provider; asks no model. */
   checks(): readonly Check[];
 }
@@ -41,9 +64,12 @@ export interface Models {
 export interface ModelProvider {
   /** Calls that it may have under way at once. */
   readonly concurrency: number;
+  /** As the operator set them; absent where only the provider knows. */
+  readonly requestsPerMinute?: number | undefined;
+  readonly tokensPerMinute?: number | undefined;
   /** Throws `config_invalid` if it cannot be asked as it is configured (a key is missing). Asks nobody. */
   ready(): void;
   /** As `Models.generate`. `model` is what stands after the slash. */
-  generate(model: string, request: ModelRequest, options: Parameters<Models["generate"]>[1]): Promise<ModelAnswer>;
+  generate(model: string, request: ModelRequest, options: GenerateOptions): Promise<ModelAnswer>;
   check(): Check;
 }
