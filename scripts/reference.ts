@@ -4,6 +4,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Writable } from "node:stream";
+import type { Command } from "commander";
 import { z } from "zod";
 import { EFFECTS } from "../src/abi/effects.ts";
 import { ERROR_CODES, ERRORS } from "../src/abi/errors.ts";
@@ -11,6 +12,7 @@ import { jsonObjectSchema, jsonSchema } from "../src/abi/json.ts";
 import { PAYLOAD_BYTES_MAX, STREAM_BACKLOG_BYTES_MAX, STREAM_HEARTBEAT_MS } from "../src/abi/limits.ts";
 import { rowOf, SYSCALLS, type SyscallName } from "../src/abi/syscalls.ts";
 import { buildProgram, COMMANDS } from "../src/cli/cli.ts";
+import type { CliCommand } from "../src/cli/command.ts";
 import { ROUTES } from "../src/gateway/routes.ts";
 
 const FOLDER = join(import.meta.dirname, "..", "docs", "reference");
@@ -100,8 +102,7 @@ function syscallPart(name: SyscallName): string[] {
 function shapeOf(schema: z.ZodType, io: "input" | "output"): string {
   const registry = z.registry<{ id: string }>();
   registry.add(jsonSchema, { id: "Json" }).add(jsonObjectSchema, { id: "JsonObject" });
-  const values = (jsonObjectSchema as unknown as z.ZodRecord<z.ZodString, z.ZodType>).valueType;
-  registry.add(values, { id: "JsonValue" }).add(schema, { id: "it" });
+  registry.add(schema, { id: "it" });
   return shape(z.toJSONSchema(registry, { io, uri: (id) => id }).schemas["it"] as Schema, 0);
 }
 
@@ -109,7 +110,7 @@ const LINE_COLUMNS = 100;
 
 function shape(schema: Schema, depth: number): string {
   const { $ref, const: only, enum: values, type, items, properties, additionalProperties } = schema;
-  if (typeof $ref === "string") return $ref === "JsonValue" ? "Json" : $ref;
+  if (typeof $ref === "string") return $ref;
   if (only !== undefined) return JSON.stringify(only);
   if (Array.isArray(values)) return values.map((value) => JSON.stringify(value)).join(" | ");
   const choices = (schema["anyOf"] ?? schema["oneOf"]) as readonly Schema[] | undefined;
@@ -238,12 +239,22 @@ function cliPage(): string[] {
     "",
     "Colours are for terminals; `NO_COLOR` in the environment and `--no-color` turn them off. `REEVE_ACTOR` in the environment names who acts, for the record.",
     ...block(helpOf()),
-    ...COMMANDS.flatMap(({ name }) => [`## reeve ${name}`, ...block(helpOf(name))]),
+    ...COMMANDS.flatMap((command) => commandSection(command, [])),
   ].slice(0, -1);
 }
 
-/** The help text of a command, or of them all. */
-function helpOf(name?: string): string {
+/** A command, and below it the commands that it has. */
+function commandSection({ name, commands = [] }: CliCommand, above: readonly string[]): string[] {
+  const path = [...above, name];
+  return [
+    `${"#".repeat(path.length + 1)} reeve ${path.join(" ")}`,
+    ...block(helpOf(path)),
+    ...commands.flatMap((below) => commandSection(below, path)),
+  ];
+}
+
+/** The help text of a command, by the names that lead to it, or of them all. */
+function helpOf(path: readonly string[] = []): string {
   let text = "";
   const stdout = Object.assign(new Writable(), { columns: LINE_COLUMNS });
   stdout.write = (chunk: unknown) => {
@@ -251,7 +262,8 @@ function helpOf(name?: string): string {
     return true;
   };
   const program = buildProgram({ version: "", stdout, stderr: stdout }, async () => undefined);
-  const command = name === undefined ? program : program.commands.find((each) => each.name() === name);
+  let command: Command | undefined = program;
+  for (const name of path) command = command?.commands.find((each) => each.name() === name);
   command?.outputHelp();
   return text.trimEnd();
 }

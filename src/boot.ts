@@ -1,10 +1,11 @@
-// The boot list: joins the parts into a running system. This file and main.ts are the only ones that know them all.
+// The boot list: joins the parts into a running system. This file and command-line.ts are the only ones that know them all.
 import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { ProviderConfig, SourceConfig } from "./abi/config.ts";
 import { OsError } from "./abi/errors.ts";
-import type { Check } from "./abi/syscalls.ts";
+import type { Check } from "./abi/reports.ts";
 import { createAgentFiles } from "./drivers/agent-files/agent-files.ts";
+import { cronerCalendar } from "./drivers/calendar-croner/calendar.ts";
 import type { Project } from "./drivers/config-file/config.ts";
 import { createAiSdkProvider } from "./drivers/model-ai-sdk/provider.ts";
 import { createRehearsalProvider } from "./drivers/model-rehearsal/provider.ts";
@@ -14,6 +15,7 @@ import { crashingStore, crashPointOf } from "./drivers/store-crash/store.ts";
 import { openSqliteStore } from "./drivers/store-sqlite/store.ts";
 import { systemClock } from "./drivers/system/clock.ts";
 import { systemRandom } from "./drivers/system/random.ts";
+import { createTokenizer } from "./drivers/tokenizer-o200k/tokenizer.ts";
 import { createMcpSource } from "./drivers/tools-mcp/source.ts";
 import { createModuleSource } from "./drivers/tools-module/source.ts";
 import { createGovernance } from "./governance/rules.ts";
@@ -23,9 +25,10 @@ import type { KernelPorts } from "./kernel/services.ts";
 import { createModels } from "./models/registry.ts";
 import type { ModelProvider, Models } from "./ports/model.ts";
 import type { AgentSource, ProgramHost } from "./ports/program.ts";
+import type { Random } from "./ports/random.ts";
 import type { Store } from "./ports/store.ts";
 import type { Tools, ToolSource } from "./ports/tools.ts";
-import { createScheduler } from "./scheduler/turns.ts";
+import { createScheduler } from "./scheduler/scheduler.ts";
 import { loop } from "./sdk/loop.ts";
 import { makeSys } from "./sdk/sys.ts";
 import { createTools } from "./tools/registry.ts";
@@ -65,6 +68,14 @@ export async function boot(options: BootOptions): Promise<Booted> {
   const models = parts.models ?? modelsOf(options); //                                 whom programs can ask
   const tools = parts.tools ?? toolsOf(options); //                                    what they can have done
   const programs = parts.programs ?? programHost(modules); //                          who runs them
+  const summoned: { by?: Kernel } = {};
+  const scheduler = createScheduler({
+    clock: systemClock,
+    random: chanceOf(systemRandom),
+    agingMs: config.scheduler.agingMs,
+    tenants: config.scheduler.tenants,
+    summon: (pid) => summoned.by?.summon(pid),
+  }); //                                                                               who goes next, and what is left
   const kernel = createKernel(
     {
       store,
@@ -76,7 +87,8 @@ export async function boot(options: BootOptions): Promise<Booted> {
       programs,
       identity: createIdentity(),
       governance: createGovernance(),
-      scheduler: createScheduler(),
+      scheduler,
+      calendar: cronerCalendar,
       checks: () => checksOf({ agents, tools }),
       ...parts,
     },
@@ -84,7 +96,9 @@ export async function boot(options: BootOptions): Promise<Booted> {
       limits: {
         processesInMemory: config.limits.processesInMemory,
         parkAfterMs: config.limits.parkAfterMs,
-        budget: budgetOf(project),
+        budget: config.limits.budget,
+        tree: config.limits.tree,
+        reserved: config.scheduler.reserved,
       },
       version: options.version,
       node: process.version,
@@ -92,6 +106,7 @@ export async function boot(options: BootOptions): Promise<Booted> {
       onTrouble: options.onNotice,
     },
   );
+  summoned.by = kernel;
   if (options.run) await kernel.run();
   const close = async (): Promise<void> => {
     kernel.close();
@@ -101,6 +116,14 @@ export async function boot(options: BootOptions): Promise<Booted> {
   };
   return { kernel, folder, notices: noticesOf(project), close };
 }
+
+/** A number from 0 to 1, 1 left out. */
+const chanceOf =
+  (random: Random): (() => number) =>
+  () => {
+    const [a = 0, b = 0, c = 0, d = 0] = random.bytes(4);
+    return (a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d) / 2 ** 32;
+  };
 
 async function openStore(folder: string, environment: BootOptions["environment"]): Promise<Store> {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false) {
@@ -156,7 +179,12 @@ function modelsOf({ project, environment }: BootOptions): Models {
   for (const name of KNOWN_PROVIDERS) {
     if (!providers.has(name)) add(name, { type: name, headers: {}, concurrency: 8, timeoutMs: 300_000, prices: {} });
   }
-  return createModels({ providers, defaultModel: config.defaultModel });
+  const prices = new Map(
+    Object.entries(config.models).flatMap(([name, provider]) =>
+      provider.type === "rehearsal" ? [] : [[name, provider.prices] as const],
+    ),
+  );
+  return createModels({ providers, defaultModel: config.defaultModel, prices, countTokens: createTokenizer() });
 }
 
 function providerOf(
@@ -166,7 +194,9 @@ function providerOf(
 ): ModelProvider {
   if (provider.type !== "rehearsal") return createAiSdkProvider(name, provider, environment);
   const file = resolve(project.folder, provider.script);
-  return createRehearsalProvider(name, { scriptText: scriptText(name, file), file, concurrency: provider.concurrency });
+  const { concurrency, requestsPerMinute, tokensPerMinute } = provider;
+  const limits = { concurrency, requestsPerMinute, tokensPerMinute };
+  return createRehearsalProvider(name, { scriptText: scriptText(name, file), file, ...limits });
 }
 
 function scriptText(provider: string, file: string): string {
@@ -197,12 +227,6 @@ function sourceOf(
 ): ToolSource {
   if (config.type === "module") return createModuleSource(name, resolve(project.folder, config.file));
   return createMcpSource(name, config, { environment, version, folder: project.folder });
-}
-
-/** A process may use what the configuration allows, unless its agent or its creator allows less. */
-function budgetOf({ config }: Project): { calls?: number; tokens?: number } {
-  const { calls, tokens } = config.limits;
-  return { ...(calls === undefined ? {} : { calls }), ...(tokens === undefined ? {} : { tokens }) };
 }
 
 function noticesOf({ config, file }: Project): string[] {

@@ -7,6 +7,7 @@ import { agentManifestSchema } from "../src/abi/agents.ts";
 import { OsError } from "../src/abi/errors.ts";
 import type { Json, JsonObject } from "../src/abi/json.ts";
 import { toolManifestSchema, type ToolManifest } from "../src/abi/tools.ts";
+import { cronerCalendar } from "../src/drivers/calendar-croner/calendar.ts";
 import { createNativeHost } from "../src/drivers/program-native/host.ts";
 import { systemClock } from "../src/drivers/system/clock.ts";
 import { systemRandom } from "../src/drivers/system/random.ts";
@@ -16,9 +17,10 @@ import { createKernel, type Kernel } from "../src/kernel/kernel.ts";
 import type { KernelLimits, KernelPorts } from "../src/kernel/services.ts";
 import type { ModelAnswer, ModelRequest, Models } from "../src/ports/model.ts";
 import type { AgentSource } from "../src/ports/program.ts";
+import type { Scheduler, Turns } from "../src/ports/scheduler.ts";
 import type { Store } from "../src/ports/store.ts";
 import type { Invocation, ToolOutcome, Tools } from "../src/ports/tools.ts";
-import { createScheduler } from "../src/scheduler/turns.ts";
+import { createScheduler } from "../src/scheduler/scheduler.ts";
 import { loop } from "../src/sdk/loop.ts";
 import { makeSys, type Sys } from "../src/sdk/sys.ts";
 
@@ -86,6 +88,8 @@ export function fakeModel(
     asked,
     defaultModel: "fake/model",
     resource: () => ({ name: "model:fake", concurrency: 64 }),
+    estimate: ({ settings }) => ({ inputTokens: 10, outputTokens: settings.maxOutputTokens ?? 100 }),
+    priceOf: () => ({ input: 1, output: 2 }),
     generate: async (request) => {
       asked.push({ ...request, messages: [...request.messages] });
       return {
@@ -130,6 +134,32 @@ export type TestOptions = {
 
 export type TestSystem = Kernel & { readonly troubles: string[]; readonly store: Store };
 
+/** The real scheduler, with some of what its turns do replaced. */
+export function testScheduler(
+  turns: Partial<Turns> = {},
+  options: Partial<Parameters<typeof createScheduler>[0]> = {},
+): Scheduler {
+  const whole = createScheduler({
+    clock: systemClock,
+    random: () => 0.5,
+    agingMs: 10_000,
+    tenants: {},
+    summon: () => {},
+    ...options,
+  });
+  return { ...whole, turns: replacing(whole.turns, turns) };
+}
+
+/** An object with some of its operations replaced. */
+export function replacing<T extends object>(whole: T, parts: Partial<T>): T {
+  return new Proxy(whole, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(parts, name) ?? Reflect.get(target, name);
+      return typeof value === "function" ? (value as (...args: unknown[]) => unknown).bind(target) : value;
+    },
+  });
+}
+
 /** Boots a kernel and lets it run. The store stays the caller's. */
 export async function bootTest({ store, agents, tools, models, limits, parts }: TestOptions): Promise<TestSystem> {
   const troubles: string[] = [];
@@ -146,10 +176,12 @@ export async function bootTest({ store, agents, tools, models, limits, parts }: 
       return loop(makeSys(start.issue), { manifest, instructions, task: start.task });
     },
   });
+  const clock = parts?.clock ?? systemClock;
+  const summoned: { by?: Kernel } = {};
   const kernel = createKernel(
     {
       store,
-      clock: systemClock,
+      clock,
       random: systemRandom,
       models: models ?? fakeModel(() => say("done")),
       tools: tools ?? fakeTools({}),
@@ -157,18 +189,20 @@ export async function bootTest({ store, agents, tools, models, limits, parts }: 
       programs,
       identity: createIdentity(),
       governance: createGovernance(),
-      scheduler: createScheduler(),
+      scheduler: testScheduler({}, { clock, summon: (pid) => summoned.by?.summon(pid) }),
+      calendar: cronerCalendar,
       checks: async () => [],
       ...parts,
     },
     {
-      limits: { processesInMemory: 256, parkAfterMs: 50, budget: {}, ...limits },
+      limits: { processesInMemory: 256, parkAfterMs: 50, budget: {}, tree: {}, reserved: {}, ...limits },
       version: "test",
       node: "test",
       folder: "test",
       onTrouble: (message) => troubles.push(message),
     },
   );
+  summoned.by = kernel;
   await kernel.run();
   return Object.assign(kernel, { troubles, store });
 }

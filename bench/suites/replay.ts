@@ -8,7 +8,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ProcessId } from "../../src/abi/ids.ts";
-import type { VerifyReport } from "../../src/abi/syscalls.ts";
+import type { VerifyReport } from "../../src/abi/reports.ts";
 import { countOption, type Benchmark, type Context, type Result } from "../benchmark.ts";
 import { pool } from "../conversation.ts";
 import { startModelServer, type ModelServer } from "../model-server.ts";

@@ -4,12 +4,19 @@
 export const INLINE_PAYLOAD_BYTES_MAX = 512;
 /** One payload: arguments, an outcome, a message. Bytes of UTF-8. */
 export const PAYLOAD_BYTES_MAX = 8 * 1024 * 1024;
+/** How deep arrays and objects may be nested in one JSON value; what contains itself is deeper than anything. */
+export const JSON_DEPTH_MAX = 1000;
 /** What a tool may answer before the answer is refused. Bytes of UTF-8. */
 export const TOOL_RESULT_BYTES_MAX = 1024 * 1024;
 /** One agent file. Bytes. */
 export const AGENT_FILE_BYTES_MAX = 256 * 1024;
 /** Calls of one process that may be under way at once. */
 export const CALLS_IN_FLIGHT_MAX = 256;
+/**
+ * How long a program may go on computing while all its calls only wait. After that it leaves memory as if it were idle; when
+ * a wait of its is over it computes again from its start. Milliseconds.
+ */
+export const COMPUTE_BESIDE_WAITS_MS_MAX = 10 * 60 * 1000;
 /** Depth of a process tree; the root has depth 0. */
 export const TREE_DEPTH_MAX = 16;
 /** Living children of one process, where nobody set less. */

@@ -11,19 +11,21 @@
 //   event     one immutable record; a process's events in order are its journal, the only truth
 //   effect    what a call does to the world: none, read, write, send, destroy
 //   request   something asked of a human: an approval, a question or a settlement; listed in the inbox
+//   schedule  an order to start processes at certain times
 //   tool      something a process can have done; it comes from a source (`source.tool`) and has a manifest
 //   station   a stage of the path that every call takes; port: an interface; driver: what implements one outside
 import { z } from "zod";
 import { agentManifestSchema, budgetSchema } from "./agents.ts";
-import { effectSchema } from "./effects.ts";
 import type { Effect } from "./effects.ts";
 import type { ErrorCode } from "./errors.ts";
 import { messageIdSchema, processIdSchema, requestIdSchema } from "./ids.ts";
 import { jsonObjectSchema, jsonSchema } from "./json.ts";
 import { LEASE_MS_MAX, LOCK_KEY_CHARS_MAX, PAGE_ROWS_MAX, RANDOM_BYTES_MAX, SLEEP_MS_MAX } from "./limits.ts";
 import { generateInputSchema, generateOutputSchema } from "./messages.ts";
-import { exitSchema, processRowSchema, PROCESS_STATES, spentSchema } from "./process.ts";
-import { REQUEST_KINDS } from "./requests.ts";
+import { exitSchema, processRowSchema, PROCESS_STATES } from "./process.ts";
+import { eventSchema, inspectionSchema, processShownSchema, verifyReportSchema } from "./reports.ts";
+import { decisionSchema, inboxItemSchema } from "./requests.ts";
+import { newScheduleSchema, scheduleNameSchema, scheduleSchema } from "./schedules.ts";
 import { classSchema, tenantSchema, weightSchema } from "./scheduling.ts";
 import { toolContentSchema, toolManifestSchema } from "./tools.ts";
 
@@ -54,102 +56,7 @@ type Row = {
 const jsonText = z.union([z.string(), jsonSchema]);
 const pid = { pid: processIdSchema };
 
-const inboxItemSchema = z.strictObject({
-  request: requestIdSchema,
-  ...pid,
-  agent: z.string(),
-  /** The number of the call that asks. */
-  call: z.int(),
-  kind: z.enum(REQUEST_KINDS),
-  /** One line: what is asked. */
-  question: z.string(),
-  /** For a question: the answers offered, if it offers any. */
-  options: z.array(z.string()).optional(),
-  /** For an approval or a settlement: the call that it is about. */
-  tool: z.string().optional(),
-  args: jsonSchema.optional(),
-  effect: effectSchema.optional(),
-  /** Why it is asked: the rule's name and reason. */
-  rule: z.string(),
-  reason: z.string(),
-  /** What an approval is bound to: SHA-256 over the call in RFC 8785 form, hex. */
-  digest: z.string(),
-  openedMs: z.number(),
-});
-export type InboxItem = z.infer<typeof inboxItemSchema>;
-
-export const decisionSchema = z.discriminatedUnion("verdict", [
-  z.strictObject({ verdict: z.literal("approved"), note: z.string().optional() }),
-  z.strictObject({ verdict: z.literal("rejected"), note: z.string().optional() }),
-  z.strictObject({ verdict: z.literal("answered"), answer: jsonSchema }),
-  z.strictObject({
-    verdict: z.literal("settled"),
-    /** `done`: it happened, with this result; `not_done`: it did not happen, perform it now; `failed`: give it up. */
-    outcome: z.enum(["done", "not_done", "failed"]),
-    result: toolContentSchema.optional(),
-    note: z.string().optional(),
-  }),
-  /** The budget that the process named in the request has from now on; what is not named stays. */
-  z.strictObject({ verdict: z.literal("raised"), budget: budgetSchema, note: z.string().optional() }),
-]);
-export type Decision = z.infer<typeof decisionSchema>;
-
-const processNameSchema = z.strictObject({ pid: processIdSchema, agent: z.string(), class: classSchema });
-
-/** One wait in facts and in words. */
-export const waitExplainedSchema = z.strictObject({
-  call: z.int(),
-  on: z.enum(["human", "time", "message", "process", "turn", "lock", "memory", "stopped"]),
-  /** The request, topic, pid, resource or key. */
-  what: z.string(),
-  /** One line for people: why it waits, and for what. */
-  reason: z.string(),
-  /** For a turn or a lock: how many go before it. */
-  position: z.int().nullable(),
-  ahead: z.array(processNameSchema),
-  /** How long it has to reckon with, if anything is known; milliseconds. */
-  estimateMs: z.number().nullable(),
-  sinceMs: z.number().nullable(),
-});
-export type WaitExplained = z.infer<typeof waitExplainedSchema>;
-
-const amountsLeftSchema = z.partialRecord(
-  z.enum(["calls", "inputTokens", "outputTokens", "tokens", "costUsd", "wallMs"]),
-  z.number(),
-);
-
 const lockKey = z.string().min(1).max(LOCK_KEY_CHARS_MAX);
-
-const eventSchema = z.strictObject({
-  ...pid,
-  seq: z.int(),
-  atMs: z.number(),
-  header: jsonObjectSchema,
-  payloads: jsonObjectSchema,
-  hash: z.string(),
-});
-
-export const verifyReportSchema = z.strictObject({
-  ...pid,
-  identical: z.boolean(),
-  /** Events read, calls answered from the journal. */
-  events: z.int(),
-  calls: z.int(),
-  /** The first difference, if there is one. */
-  difference: z.strictObject({ call: z.int(), field: z.string(), recorded: jsonSchema, issued: jsonSchema }).nullable(),
-  /** Whether the hash chain holds, or the first event whose hash does not fit. */
-  chain: z.strictObject({ intact: z.boolean(), brokenAt: z.int().nullable() }),
-  elapsedMs: z.number(),
-});
-export type VerifyReport = z.infer<typeof verifyReportSchema>;
-
-export const checkSchema = z.strictObject({
-  name: z.string(),
-  state: z.enum(["ok", "warning", "failed", "off"]),
-  /** What was found; for a warning or failure also what to do. */
-  detail: z.string(),
-});
-export type Check = z.infer<typeof checkSchema>;
 
 export const SYSCALLS = {
   "model.generate": {
@@ -281,20 +188,7 @@ export const SYSCALLS = {
     doc: "Everything about one process: its row, its agent, its task, what it waits on, its children.",
     callers: ["operator"],
     input: z.strictObject(pid),
-    output: z.strictObject({
-      process: processRowSchema,
-      manifest: agentManifestSchema,
-      program: z.string(),
-      task: jsonSchema,
-      tools: z.array(z.strictObject({ name: z.string(), effect: effectSchema, hash: z.string() })),
-      inbox: z.array(inboxItemSchema),
-      children: z.array(processRowSchema),
-      /** Each wait, and why. */
-      waiting: z.array(waitExplainedSchema),
-      /** What is left to it of each budget that bounds it, and what its tree has used and reserved. */
-      left: amountsLeftSchema,
-      tree: z.strictObject({ spent: spentSchema, reserved: spentSchema, locks: z.array(z.string()) }),
-    }),
+    output: processShownSchema,
     effect: "read",
     right: "own",
     errors: ["not_found"],
@@ -452,6 +346,46 @@ export const SYSCALLS = {
     errors: [],
     http: { method: "get", path: "/v1/agents" },
   },
+  "schedule.create": {
+    doc: "Have an agent started at the times of a cron expression, or once at a time.",
+    callers: ["operator"],
+    input: newScheduleSchema,
+    output: z.strictObject({ schedule: scheduleSchema }),
+    effect: "write",
+    right: "own",
+    errors: ["invalid_argument", "conflict", "not_found", "agent_invalid", "limit_exceeded"],
+    http: { method: "post", path: "/v1/schedules" },
+  },
+  "schedule.list": {
+    doc: "List schedules by name: when each is due next, and what became of the last time.",
+    callers: ["operator"],
+    input: z.strictObject({}),
+    output: z.strictObject({ schedules: z.array(scheduleSchema) }),
+    effect: "read",
+    right: "own",
+    errors: [],
+    http: { method: "get", path: "/v1/schedules" },
+  },
+  "schedule.change": {
+    doc: "Pause a schedule, or let it go on. Times that passed meanwhile are made up for as its `missed` says.",
+    callers: ["operator"],
+    input: z.strictObject({ name: scheduleNameSchema, paused: z.boolean() }),
+    output: z.strictObject({ schedule: scheduleSchema }),
+    effect: "write",
+    right: "own",
+    errors: ["not_found"],
+    http: { method: "post", path: "/v1/schedules/{name}" },
+  },
+  "schedule.remove": {
+    doc: "Remove a schedule. The processes that it started go on. Answers with the schedule as it was.",
+    callers: ["operator"],
+    input: z.strictObject({ name: scheduleNameSchema }),
+    output: z.strictObject({ schedule: scheduleSchema }),
+    effect: "write",
+    right: "own",
+    errors: ["not_found"],
+    http: { method: "post", path: "/v1/schedules/{name}/removal" },
+  },
   "tool.list": {
     doc: "The tools that agents can be given, by source; a source that does not answer is listed with its error.",
     callers: ["operator"],
@@ -477,23 +411,7 @@ export const SYSCALLS = {
     doc: "What is in force here: store, models, tools, agents, limits, each checked now.",
     callers: ["operator"],
     input: z.strictObject({}),
-    output: z.strictObject({
-      version: z.string(),
-      node: z.string(),
-      folder: z.string(),
-      checks: z.array(checkSchema),
-      /** Processes in memory, and those that are ready and wait for room in it. */
-      memory: z.strictObject({ processes: z.int(), max: z.int(), queued: z.int() }),
-      resources: z.array(
-        z.strictObject({
-          name: z.string(),
-          slots: z.int(),
-          inUse: z.int(),
-          waiting: z.record(classSchema, z.int()),
-          meanServiceMs: z.number().nullable(),
-        }),
-      ),
-    }),
+    output: inspectionSchema,
     effect: "read",
     right: "own",
     errors: [],

@@ -1,25 +1,17 @@
 // Goal: the commands that act or check (kill, stop, cont, approve, reject, replay, doctor, up) do what was typed and say what came of it.
 // Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { OsError } from "../abi/errors.ts";
-import { FakeHost, giveRefunds, json, lines } from "./host.fake.ts";
-
-const fetchOfNode = globalThis.fetch;
+import { eachTestOn, FakeHost, giveRefunds, json, lines } from "./host.fake.ts";
 
 let host: FakeHost;
-
-beforeEach(() => {
-  host = new FakeHost();
-});
-
-afterEach(() => {
-  globalThis.fetch = fetchOfNode;
-});
+eachTestOn((fresh) => (host = fresh));
 
 describe("kill, stop, cont", () => {
   test("tell what came of each, and end with the status of the first that failed", async () => {
     const root = host.system.create("manager");
-    host.system.create("child", { parent: root });
+    const child = host.system.create("child", { parent: root });
+    child.change({ state: "waiting", waits: [{ on: "message", call: 0, topic: "news" }] });
     const other = host.system.create("other");
     expect(await host.reeve("stop", other.pid, "--reason", "tea")).toMatchObject({
       status: 0,
@@ -37,7 +29,13 @@ describe("kill, stop, cont", () => {
     });
     expect(await host.reeve("kill", root.pid, "p_zz", other.pid)).toMatchObject({
       status: 4,
-      out: lines(`${root.pid} killed, with 1 of its descendants`, `${other.pid} killed`),
+      out: lines(
+        `${root.pid} killed, with 1 of its descendants`,
+        `  ${root.pid}  manager, was running`,
+        `  ${child.pid}  child, was waiting, on message news`,
+        `${other.pid} killed`,
+        `  ${other.pid}  other, was running`,
+      ),
       err: expect.stringContaining('error p_zz: No process begins with "p_zz"') as string,
     });
     // Nothing ran on before it was stopped.
@@ -45,6 +43,54 @@ describe("kill, stop, cont", () => {
     expect(json(await host.reeve("kill", root.pid, "--json"))).toEqual({
       results: [{ error: expect.objectContaining({ code: "process_gone" }) as unknown }],
     });
+  });
+});
+
+describe("kill", () => {
+  test("names the calls of the tree whose effects are uncertain", async () => {
+    const root = host.system.create("manager");
+    const child = host.system.create("refunds", { parent: root });
+    const args = { tool: "shop.refund", args: { order: 17 } };
+    child.append({ kind: "call.intended", call: 3, syscall: "tool.call", effect: "destroy", key: "k" }, { args });
+    child.openCalls = [3];
+    expect(await host.reeve("kill", root.pid)).toMatchObject({
+      status: 0,
+      out: lines(
+        `${root.pid} killed, with 1 of its descendants`,
+        `  ${root.pid}  manager, was running`,
+        `  ${child.pid}  refunds, was running`,
+        '    uncertain: #3 shop.refund {"order":17} may or may not have happened',
+      ),
+    });
+  });
+});
+
+describe("send", () => {
+  test("puts a message into the mailbox, as text or as a value of a file", async () => {
+    const process = host.system.create("chat");
+    expect(await host.reeve("send", "04", "Hello", "there", "--topic", "customer")).toMatchObject({
+      status: 0,
+      out: expect.stringMatching(/^m_\w+ sent to p_040g2081040g\n$/) as string,
+      err: expect.stringContaining("npx reeve wait p_040g2081040g") as string,
+    });
+    expect(host.system.operated.at(-1)?.args).toEqual({ pid: process.pid, topic: "customer", body: "Hello there" });
+    expect(json(await host.reeve("send", "04", "--body-file", "package.json", "--json"))).toMatchObject({
+      pid: process.pid,
+    });
+    expect(host.system.operated.at(-1)?.args).toEqual({
+      pid: process.pid,
+      body: expect.objectContaining({ name: "reeve" }) as unknown,
+    });
+    // Nothing ran on while it was sent.
+    expect(host.booted.filter((what) => what.startsWith("embed"))).toEqual(["embed read", "embed read"]);
+  });
+
+  test("needs a message, and one alone", async () => {
+    host.system.create("chat");
+    expect(await host.reeve("send", "04")).toMatchObject({ status: 2, out: "" });
+    expect(await host.reeve("send", "04", "Hello", "--body-file", "package.json")).toMatchObject({ status: 2 });
+    expect(await host.reeve("send", "04", "--body-file", "nowhere.txt")).toMatchObject({ status: 4 });
+    expect(host.system.operated).toEqual([]);
   });
 });
 
@@ -127,6 +173,38 @@ describe("approve and reject", () => {
     });
   });
 
+  test("a budget is raised to what is named, or refused", async () => {
+    host = new FakeHost({ server: true });
+    const process = host.system.create("refunds");
+    host.system.open(process, { kind: "budget", rule: "budget.calls" });
+    expect((await host.reeve("inbox")).out).toContain(
+      lines(
+        "  type  npx reeve approve r_040g2081040g --calls <n>",
+        "        npx reeve reject r_040g2081040g --reason TEXT",
+      ),
+    );
+    expect(await host.reeve("approve", "r_0")).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("from now on: --calls <n>") as string,
+    });
+    expect(await host.reeve("approve", "r_0", "--answer", "yes", "--calls", "9")).toMatchObject({ status: 2 });
+    expect(await host.reeve("approve", "r_0", "--calls", "200", "--cost-usd", "5", "--note", "fine")).toMatchObject({
+      status: 0,
+      out: expect.stringContaining("r_040g2081040g raised.") as string,
+    });
+    expect(host.system.operated.at(-1)?.args).toMatchObject({
+      decision: { verdict: "raised", budget: { calls: 200, costUsd: 5 }, note: "fine" },
+    });
+    // What becomes of a request that is not in the inbox any more, the system says.
+    expect(await host.reeve("approve", "r_040g2081040g", "--calls", "300")).toMatchObject({
+      status: 1,
+      err: "error conflict: r_040g2081040g was decided before: raised.\n",
+    });
+    const { request } = host.system.open(process, { kind: "budget", rule: "budget.costUsd" });
+    expect(await host.reeve("reject", request, "--reason", "enough")).toMatchObject({ status: 0 });
+    expect(host.system.operated.at(-1)?.args).toMatchObject({ decision: { verdict: "rejected", note: "enough" } });
+  });
+
   test("flags that do not fit the kind are explained", async () => {
     host = new FakeHost({ server: true });
     const process = host.system.create("refunds");
@@ -135,6 +213,10 @@ describe("approve and reject", () => {
     expect(await host.reeve("approve", approval.request, "--answer", "yes")).toMatchObject({
       status: 2,
       err: expect.stringContaining("is an approval") as string,
+    });
+    expect(await host.reeve("approve", approval.request, "--cost-usd", "5")).toMatchObject({
+      status: 2,
+      err: expect.stringContaining("is an approval and asks for no budget") as string,
     });
     expect(await host.reeve("approve", question.request)).toMatchObject({
       status: 2,

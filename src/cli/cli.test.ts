@@ -1,21 +1,13 @@
 // Goal: the command line as a whole: help, misuse, colours, Ctrl-C, who is recorded.
 // Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { OsError } from "../abi/errors.ts";
 import { processIdSchema } from "../abi/ids.ts";
 import { COMMANDS } from "./cli.ts";
-import { bare, FakeHost, giveRefunds } from "./host.fake.ts";
-
-const fetchOfNode = globalThis.fetch;
+import { bare, eachTestOn, FakeHost, giveRefunds } from "./host.fake.ts";
 
 let host: FakeHost;
-
-beforeEach(() => {
-  host = new FakeHost();
-});
-
-afterEach(() => {
-  globalThis.fetch = fetchOfNode;
-});
+eachTestOn((fresh) => (host = fresh));
 
 describe("the command line itself", () => {
   test("help names every command and exit status, on standard output", async () => {
@@ -43,6 +35,19 @@ describe("the command line itself", () => {
       expect(err).toContain("error:");
     },
   );
+
+  test("a message of the system names commands as they are typed on this project; to programs it is said as it is", async () => {
+    const message =
+      "There is no such process. `reeve ps --all` lists those that there are; reeve is not typed here: `reeve`.";
+    host.system.operate = () => Promise.reject(new OsError("not_found", message));
+    expect((await host.reeve("ps")).err).toContain(
+      "`npx reeve ps --all` lists those that there are; reeve is not typed",
+    );
+    expect((await host.reeve("--config", "my shop.ts", "ps")).err).toContain(
+      "`npx reeve --config 'my shop.ts' ps --all`",
+    );
+    expect(JSON.parse((await host.reeve("ps", "--json")).out)).toMatchObject({ error: { message } });
+  });
 
   test("Ctrl-C ends a command that does not listen for it", async () => {
     host.system.operate = () => new Promise(() => undefined);

@@ -14,10 +14,14 @@ import type { CliHost } from "./host.ts";
 import { inbox } from "./inbox.ts";
 import { journal } from "./journal.ts";
 import { kill } from "./kill.ts";
+import { limits } from "./limits.ts";
+import { nice } from "./nice.ts";
 import { ps } from "./ps.ts";
 import { reject } from "./reject.ts";
 import { replay } from "./replay.ts";
 import { run } from "./run.ts";
+import { schedule } from "./schedule.ts";
+import { send } from "./send.ts";
 import { show } from "./show.ts";
 import { stop } from "./stop.ts";
 import { plain } from "./terminal/text.ts";
@@ -34,6 +38,10 @@ export const COMMANDS: readonly CliCommand[] = [
   kill,
   stop,
   cont,
+  nice,
+  limits,
+  send,
+  schedule,
   wait,
   inbox,
   approve,
@@ -119,8 +127,8 @@ export function buildProgram(
       `\nExit statuses:\n${STATUS_DOCS.map(([status, doc]) => `  ${String(status).padEnd(4)} ${doc}`).join("\n")}`,
     )
     .exitOverride();
-  for (const each of COMMANDS) {
-    const command = program.command(each.name);
+  const add = (to: Command, each: CliCommand): void => {
+    const command = to.command(each.name);
     each.define(command);
     command.action(async () => {
       const options = command.optsWithGlobals<GlobalOptions>();
@@ -129,7 +137,9 @@ export function buildProgram(
         options,
       });
     });
-  }
+    for (const below of each.commands ?? []) add(command, below);
+  };
+  for (const each of COMMANDS) add(program, each);
   return program;
 }
 
@@ -139,7 +149,7 @@ function report(error: unknown, context: Context): number {
   const { screen } = context;
   if (context.json) context.document({ error: record });
   screen.message(
-    `${screen.paintMessage.red(screen.paintMessage.bold("error"))} ${record.code}: ${plain(record.message)}`,
+    `${screen.paintMessage.red(screen.paintMessage.bold("error"))} ${record.code}: ${plain(context.said(record.message))}`,
   );
   for (const line of issuesOf(record)) screen.message(`  ${plain(line)}`);
   if (record.code === "internal" && error instanceof Error && error.stack !== undefined)

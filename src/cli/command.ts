@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
 import { OsError } from "../abi/errors.ts";
+import { weightSchema } from "../abi/scheduling.ts";
 import type { Context } from "./context.ts";
 
 /** A command: how it is called and described, and what it does; that answers with the exit status. */
@@ -10,6 +11,8 @@ export type CliCommand = {
   /** Adds arguments, options and texts to the bare command. */
   readonly define: (command: Command) => void;
   readonly act: (context: Context, args: readonly string[], options: Options) => Promise<number>;
+  /** Commands below it; `act` is what it does without one. */
+  readonly commands?: readonly CliCommand[];
 };
 
 /** Options as commander gives them; each command reads its own with the functions below. */
@@ -36,6 +39,13 @@ export const wholeNumber =
     const upTo = max === Number.MAX_SAFE_INTEGER ? "" : ` and at most ${max}`;
     throw new InvalidArgumentError(`It must be a whole number of at least ${min}${upTo}.`);
   };
+
+/** Reads an option that is a share among others. */
+export function weight(text: string): number {
+  const { success, data } = weightSchema.safeParse(/^\d+(\.\d+)?$/.test(text) ? Number(text) : undefined);
+  if (success) return data;
+  throw new InvalidArgumentError(`It must be a number from ${weightSchema.minValue} to ${weightSchema.maxValue}.`);
+}
 
 /** A command line that cannot be meant, with what to type instead. */
 export const misuse = (message: string): OsError => new OsError("invalid_argument", message);

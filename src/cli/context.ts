@@ -86,6 +86,11 @@ export class Context {
     const file = /^[\w./-]+$/.test(this.config) ? this.config : `'${this.config.replaceAll("'", "'\\''")}'`;
     return `npx reeve --config ${file} ${command}`;
   }
+
+  /** A message of the system for whoever sits here: the commands in it, which every part writes as `reeve …`, as they are typed. */
+  said(message: string): string {
+    return message.replaceAll(/`reeve ([a-z][^`]*)`/g, (_, command: string) => `\`${this.typed(command)}\``);
+  }
 }
 
 /** Text that may be JSON: its value, or the text itself. */

@@ -1,9 +1,11 @@
 // `reeve doctor`: what is in force here, each thing checked now.
 import { OsError } from "../abi/errors.ts";
-import { SYSCALLS, type Check, type Output } from "../abi/syscalls.ts";
+import { SYSCALLS, type Output } from "../abi/syscalls.ts";
+import { type Check } from "../abi/reports.ts";
 import type { CliCommand } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";
+import { memoryText, resourceLines } from "./process/resources.ts";
 import { GAP, pairs, table, type Column } from "./terminal/table.ts";
 import { oneLine } from "./terminal/text.ts";
 
@@ -38,13 +40,17 @@ async function inspect(context: Context): Promise<{ readonly found: Inspected; r
         node: "",
         folder: "",
         checks: [{ name: "start", state: "failed", detail: `${error.code}: ${error.message}` }],
+        memory: { processes: 0, max: 0, queued: 0 },
+        resources: [],
       },
       server: null,
     };
   }
 }
 
-function linesOf({ screen }: Context, { version, node, folder, checks }: Inspected, server: string | null): string[] {
+function linesOf(context: Context, found: Inspected, server: string | null): string[] {
+  const { screen } = context;
+  const { version, node, folder, checks, memory } = found;
   const { paint } = screen;
   const colours: { readonly [S in Check["state"]]: (text: string) => string } = {
     ok: paint.green,
@@ -57,12 +63,13 @@ function linesOf({ screen }: Context, { version, node, folder, checks }: Inspect
     ["node", node],
     ["data", folder],
     ["server", server ?? "not running"],
+    ["memory", memory.max === 0 ? "" : memoryText(memory)],
   ];
   const columns: readonly Column[] = [{ title: "STATE" }, { title: "CHECK" }, { title: "FOUND" }];
   const taken = "warning".length + Math.max("CHECK".length, ...checks.map(({ name }) => name.length)) + 2 * GAP.length;
   // What to do about a finding stands at its end, so nothing of it is cut: it goes on in the next line.
   const rows = checks.flatMap(({ name, state, detail }) => {
-    const [head = "", ...more] = screen.fitted(oneLine(detail), taken).split("\n");
+    const [head = "", ...more] = screen.fitted(oneLine(context.said(detail)), taken).split("\n");
     return [[{ text: state, paint: colours[state] }, oneLine(name), head], ...more.map((line) => ["", "", line])];
   });
   const lines = table(columns, rows, { columns: undefined, paintTitle: paint.dim });
@@ -73,5 +80,6 @@ function linesOf({ screen }: Context, { version, node, folder, checks }: Inspect
     ),
     "",
     ...lines,
+    ...(found.resources.length === 0 ? [] : ["", ...resourceLines(screen, found.resources)]),
   ];
 }

@@ -1,5 +1,6 @@
 // A host for tests: the fake system behind the real API, output captured, a terminal if the test wants one.
 import { PassThrough, Writable } from "node:stream";
+import { afterEach, beforeEach } from "vitest";
 import { OsError } from "../abi/errors.ts";
 import { createHttpApi, type HttpApi } from "../gateway/http.ts";
 import { listen } from "../gateway/listen.ts";
@@ -10,11 +11,12 @@ import type { CliHost } from "./host.ts";
 class Captured extends Writable {
   text = "";
   readonly isTTY: boolean;
-  readonly columns = 100;
+  readonly columns: number;
 
-  constructor(isTTY: boolean) {
+  constructor(isTTY: boolean, columns: number) {
     super();
     this.isTTY = isTTY;
+    this.columns = columns;
   }
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
@@ -41,6 +43,13 @@ class Keyboard extends PassThrough {
 const TOKEN = "the-token";
 const URL_SERVER = "http://127.0.0.1:4180";
 
+export type FakeHostOptions = {
+  readonly terminal?: boolean;
+  /** Whether one is running already. */
+  readonly server?: boolean;
+  /** Of the terminal. */
+  readonly columns?: number;
+};
 export type Ended = { readonly status: number; readonly out: string; readonly err: string };
 
 export class FakeHost implements CliHost {
@@ -58,10 +67,9 @@ export class FakeHost implements CliHost {
   readonly #server: boolean;
   #interrupt = (): void => undefined;
 
-  /** `server`: whether one is running already. */
-  constructor({ terminal = false, server = false }: { readonly terminal?: boolean; readonly server?: boolean } = {}) {
-    this.stdout = new Captured(terminal);
-    this.stderr = new Captured(terminal);
+  constructor({ terminal = false, server = false, columns = 100 }: FakeHostOptions = {}) {
+    this.stdout = new Captured(terminal, columns);
+    this.stderr = new Captured(terminal, columns);
     this.stdin = new Keyboard(terminal);
     this.#server = server;
     this.#api = createHttpApi({
@@ -136,7 +144,19 @@ export class FakeHost implements CliHost {
   }
 }
 
-export const KEYS = { enter: "\r", down: "\u001b[B", ctrlC: "\u0003" } as const;
+/**
+ * Gives each test of a file a host of its own, and takes back what a host of a running server did to the global `fetch`.
+ * Called once, where a file's tests begin.
+ */
+export function eachTestOn(use: (host: FakeHost) => void, options: FakeHostOptions = {}): void {
+  const fetchOfNode = globalThis.fetch;
+  beforeEach(() => use(new FakeHost(options)));
+  afterEach(() => {
+    globalThis.fetch = fetchOfNode;
+  });
+}
+
+export const KEYS = { enter: "\r", down: "\u001b[B", ctrlC: "\u0003", backspace: "\u007f" } as const;
 
 /** The text without colours and other escapes of terminals. */
 // oxlint-disable-next-line no-control-regex -- Escapes are what it takes out.

@@ -1,6 +1,6 @@
 // What the command line needs from the program that it is part of.
 //
-// `main.ts` hands in a host that boots the real system on the real terminal; tests hand in one of their own, so that
+// `command-line.ts` hands in a host that boots the real system on the real terminal; tests hand in one of their own, so that
 // every command runs in their process, with its output captured.
 import type { Readable, Writable } from "node:stream";
 

@@ -1,5 +1,6 @@
 // `reeve inbox`: what humans are asked and have not decided.
-import { SYSCALLS, type InboxItem } from "../abi/syscalls.ts";
+import { SYSCALLS } from "../abi/syscalls.ts";
+import { type InboxItem } from "../abi/requests.ts";
 import { numberOption, textOption, wholeNumber, type CliCommand } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";

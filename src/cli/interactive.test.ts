@@ -1,18 +1,21 @@
 // Goal: somebody who sits at the terminal is asked what a process asks, once, and what he types is what is decided.
 // Method: commands run on a fake terminal; keys are typed into its input when the question stands on the screen.
-import { beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { requestIdSchema } from "../abi/ids.ts";
-import type { Decision } from "../abi/syscalls.ts";
+import type { Decision } from "../abi/requests.ts";
 import type { FakeProcess } from "../gateway/system.fake.ts";
-import { bare, FakeHost, KEYS } from "./host.fake.ts";
+import { bare, eachTestOn, type FakeHost, KEYS } from "./host.fake.ts";
 
 let host: FakeHost;
 let decided: Decision[];
 
-beforeEach(() => {
-  host = new FakeHost({ terminal: true });
-  decided = [];
-});
+eachTestOn(
+  (fresh) => {
+    host = fresh;
+    decided = [];
+  },
+  { terminal: true },
+);
 
 const screen = (): string => bare(host.stdout.text);
 const shows = (text: string): Promise<void> => expect.poll(screen, { timeout: 5000 }).toContain(text);
@@ -117,6 +120,39 @@ test("a settlement asks what became of the effect", async () => {
   await press("paid", KEYS.enter);
   await ended;
   expect(decided).toEqual([{ verdict: "settled", outcome: "done", result: { text: "paid" } }]);
+});
+
+test("a budget is raised by an amount, which is asked again until it is one", async () => {
+  asking({ kind: "budget", question: "Raise the budget?", rule: "budget.costUsd", reason: "2.00 of 2.00 are used" });
+  const ended = host.reeve("run", "refunds");
+  await shows("Give it more");
+  await press(KEYS.down, KEYS.enter);
+  await shows("How much in all from now on? (US dollars)");
+  await press("much", KEYS.enter);
+  await shows("It must be an amount of US dollars");
+  await press(...Array<string>(4).fill(KEYS.backspace), "5", KEYS.enter);
+  expect((await ended).status).toBe(0);
+  expect(decided).toEqual([{ verdict: "raised", budget: { costUsd: 5 } }]);
+  expect(screen()).toContain("raised by operator: $5.00");
+});
+
+test("a budget whose request does not say what is short is asked for by its parts, and can be refused", async () => {
+  asking({ kind: "budget", question: "Raise the budget?", rule: "budget" });
+  const first = host.reeve("run", "refunds");
+  await shows("Give it more");
+  await press(KEYS.down, KEYS.enter);
+  await shows("More of what?");
+  await press(KEYS.down, KEYS.down, KEYS.enter);
+  await shows("(calls of models and tools)");
+  await press("20", KEYS.enter);
+  await first;
+  const second = host.reeve("run", "refunds");
+  await shows("Give it more");
+  await press(KEYS.down, KEYS.down, KEYS.enter);
+  await shows("Why not?");
+  await press(KEYS.enter);
+  await second;
+  expect(decided).toEqual([{ verdict: "raised", budget: { calls: 20 } }, { verdict: "rejected" }]);
 });
 
 test("a question that is decided elsewhere is taken back", async () => {

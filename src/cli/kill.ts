@@ -4,5 +4,5 @@ import { signalCommand } from "./process/signals.ts";
 export const kill = signalCommand("kill", {
   summary: "end processes, with all their descendants",
   description:
-    "Kill processes with all their descendants. Their authority ends at once; calls that were under way are named, since their effects are uncertain.",
+    "Kill processes with all their descendants. Their authority ends at once, and their running tools are told to stop. Each one is named with what it was doing; calls whose effects are uncertain are named as well.",
 });

@@ -1,21 +1,14 @@
 // Goal: the commands that look (ps, show, journal, inbox) print what is there, aligned, whole with --json, and change nothing.
 // Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { OsError } from "../abi/errors.ts";
+import type { Wait } from "../abi/process.ts";
 import { FAKE_NOW_MS, type FakeProcess } from "../gateway/system.fake.ts";
-import { FakeHost, giveRefunds, json, jsonLines, lines } from "./host.fake.ts";
-
-const fetchOfNode = globalThis.fetch;
+import { eachTestOn, FakeHost, giveRefunds, json, jsonLines, lines } from "./host.fake.ts";
+import { time } from "./terminal/figures.ts";
 
 let host: FakeHost;
-
-beforeEach(() => {
-  host = new FakeHost();
-});
-
-afterEach(() => {
-  globalThis.fetch = fetchOfNode;
-});
+eachTestOn((fresh) => (host = fresh));
 
 describe("ps", () => {
   function populate(): { readonly root: FakeProcess; readonly child: FakeProcess } {
@@ -26,7 +19,11 @@ describe("ps", () => {
       waits: [{ on: "message", call: 3, topic: "news" }],
       spent: { calls: 1234, inputTokens: 50_000, outputTokens: 60, costUsd: 1.5 },
     });
-    host.system.create("grandchild", { parent: child }).change({ state: "ready" });
+    host.system.create("grandchild", { parent: child }).change({
+      state: "ready",
+      class: "batch",
+      waits: [{ on: "turn", call: 0, resource: "model:openai" }],
+    });
     const failed = host.system.create("old", { createdMs: FAKE_NOW_MS - 2 * 86_400_000 });
     failed.exits({ how: "failed", error: new OsError("tool_failed", "no").toJSON() });
     return { root, child };
@@ -37,11 +34,11 @@ describe("ps", () => {
     const { out } = await host.reeve("ps", "--all");
     expect(out).toBe(
       lines(
-        "PID             AGENT           STATE    WAITING ON    CALLS  TOKENS   COST  AGE",
-        "p_0g2081040g20  old             failed   tool_failed       0       0      -   2d",
-        "p_040g2081040g  manager         running                    0       0      -   3h",
-        "p_081040g20810  └ researcher    waiting  message news  1,234  50,060  $1.50   1m",
-        "p_0c1g60r30c1g    └ grandchild  ready                      0       0      -   1m",
+        "PID             AGENT           STATE    CLASS     WAITING ON          CALLS  TOKENS   COST  AGE",
+        "p_0g2081040g20  old             failed   standard  tool_failed             0       0      -   2d",
+        "p_040g2081040g  manager         running  standard                          0       0      -   3h",
+        "p_081040g20810  └ researcher    waiting  standard  message news        1,234  50,060  $1.50   1m",
+        "p_0c1g60r30c1g    └ grandchild  ready    batch     turn: model:openai      0       0      -   1m",
       ),
     );
   });
@@ -63,6 +60,43 @@ describe("ps", () => {
     });
   });
 
+  test("a column says in short what each waits on", async () => {
+    const asking = host.system.create("asking");
+    void asking.asks({ kind: "question" });
+    const waiting = (agent: string, wait: Wait): void =>
+      host.system.create(agent).change({ state: "waiting", waits: [wait] });
+    const later = new Date(host.nowMs() + 3_600_000);
+    waiting("locked", { on: "lock", call: 0, key: "order:17" });
+    waiting("parent", { on: "process", call: 0, pid: asking.pid });
+    waiting("asleep", { on: "time", call: 0, untilMs: later.getTime() });
+    const far = new Date(2030, 0, 31, 14, 5);
+    waiting("far", { on: "message", call: 0, untilMs: far.getTime() });
+    const { out } = await host.reeve("ps");
+    const clock = `${String(later.getHours()).padStart(2, "0")}:${String(later.getMinutes()).padStart(2, "0")}`;
+    const sameDay = later.getDate() === new Date(host.nowMs()).getDate();
+    for (const words of [
+      "question r_040g2081040g ",
+      "lock: order:17 ",
+      `exit of ${asking.pid} `,
+      sameDay ? `until ${clock} ` : clock,
+      "message until 2030-01-31 14:05 ",
+    ])
+      expect(out).toContain(words);
+  });
+
+  test("where a terminal is narrow, figures make room for what each waits on", async () => {
+    host = new FakeHost({ terminal: true, columns: 80 });
+    host.env["NO_COLOR"] = "1";
+    populate();
+    const narrow = (await host.reeve("ps")).out.split("\n");
+    expect(narrow[0]).toBe("PID             AGENT           STATE    CLASS     WAITING ON          AGE");
+    expect(narrow.join("\n")).toContain("turn: model:openai");
+    host = new FakeHost({ terminal: true, columns: 62 });
+    host.env["NO_COLOR"] = "1";
+    populate();
+    expect((await host.reeve("ps")).out.split("\n")[0]).toBe("PID             AGENT           STATE    WAITING ON");
+  });
+
   test("on a terminal lines are cut to its width", async () => {
     host = new FakeHost({ terminal: true });
     host.env["NO_COLOR"] = "1";
@@ -82,7 +116,7 @@ describe("show, journal, inbox", () => {
     expect(status).toBe(0);
     for (const part of [
       "refunds p_040g2081040g",
-      "waits on  human r_040g2081040g",
+      "waits for\n  #2 A human is asked: r_040g2081040g.",
       "task\n  Settle",
       "shop.refund  destroy  eeeeeeeeeeee",
       "npx reeve approve r_040g2081040g",
@@ -92,6 +126,79 @@ describe("show, journal, inbox", () => {
       process: { agent: "refunds" },
       task: "Settle",
     });
+  });
+
+  test("show tells why each call waits, who is before it, and what is left", async () => {
+    const process = host.system.create("refunds");
+    const other = host.system.create("urgent");
+    process.change({ class: "batch", weight: 2, tenant: "acme", deadlineMs: FAKE_NOW_MS, budget: { costUsd: 2 } });
+    const wait = { position: null, ahead: [], estimateMs: null, sinceMs: null };
+    host.system.explained.set(process.pid, {
+      left: { costUsd: 0.5, calls: 7 },
+      tree: { spent: process.row.spent, reserved: process.row.reserved, locks: ["order:17"] },
+      waiting: [
+        {
+          call: 3,
+          on: "turn",
+          what: "model:openai",
+          reason: "All 4 slots of model:openai are in use.",
+          position: 1,
+          ahead: [{ pid: other.pid, agent: "urgent", class: "interactive" }],
+          estimateMs: 12_000,
+          sinceMs: FAKE_NOW_MS,
+        },
+        { ...wait, call: -1, on: "stopped", what: process.pid, reason: "It was stopped." },
+      ],
+    });
+    const { out } = await host.reeve("show", process.pid);
+    for (const part of [
+      "class     batch, weight 2\n",
+      "tenant    acme\n",
+      "budget    $2.00\n",
+      "left      $0.5000, 7 calls\n",
+      "locks     order:17\n",
+      `deadline  ${time(FAKE_NOW_MS)} (1m 30s ago)\n`,
+      lines(
+        "waits for",
+        "  #3 All 4 slots of model:openai are in use.",
+        "     1 before it · about 12s to go · for 1m 30s",
+        `     before it  ${other.pid} urgent (interactive)`,
+        "  It was stopped.",
+      ),
+    ])
+      expect(out).toContain(part);
+  });
+
+  test("journal tells of reservations, classes, budgets and locks", async () => {
+    const process = host.system.create("refunds");
+    const amounts = { calls: 1, inputTokens: 2000, outputTokens: 310, costUsd: 0.25 };
+    process.append({ kind: "call.reserved", call: 3, syscall: "model.generate", amounts });
+    process.append(
+      {
+        kind: "call.completed",
+        call: 3,
+        syscall: "model.generate",
+        effect: "read",
+        error: "timeout",
+        charged: { ...amounts, costUsd: 0 },
+      },
+      { args: {} },
+    );
+    process.append({ kind: "process.reclassed", class: "batch", weight: 1, by: "ada" });
+    process.append({ kind: "process.limited", budget: { costUsd: 5, whenExhausted: "ask" }, by: "ada" });
+    process.append(
+      { kind: "call.completed", call: 4, syscall: "lock.acquire", effect: "none" },
+      { args: { key: "order:17" }, value: { untilMs: FAKE_NOW_MS } },
+    );
+    const { out } = await host.reeve("journal", process.pid);
+    for (const part of [
+      "#3 model.generate reserves 1 call, 2,310 tokens, $0.2500",
+      "#3 model.generate → timeout (charged 1 call, 2,310 tokens)",
+      "process.reclassed  batch (by ada)",
+      "process.limited    $5.00; more is asked of a human (by ada)",
+      `#4 lock.acquire order:17 → held until ${time(FAKE_NOW_MS)} at most`,
+    ])
+      expect(out).toContain(`${part}\n`);
   });
 
   test("journal prints each event on a line, whole with --json", async () => {

@@ -1,12 +1,13 @@
 // `reeve ps`: the process table, as trees.
-import type { ProcessId } from "../abi/ids.ts";
+import type { ProcessId, RequestId } from "../abi/ids.ts";
 import type { ProcessRow } from "../abi/process.ts";
+import type { RequestKind } from "../abi/requests.ts";
 import { SYSCALLS } from "../abi/syscalls.ts";
 import type { Client } from "../sdk/client.ts";
 import { flag, numberOption, wholeNumber, type CliCommand } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";
-import { tokensOf, waitsText } from "./process/wording.ts";
+import { tokensOf, waitsText, type Known } from "./process/wording.ts";
 import { age, count, money } from "./terminal/figures.ts";
 import type { Paint } from "./terminal/screen.ts";
 import { table, type Cell, type Column } from "./terminal/table.ts";
@@ -19,11 +20,12 @@ export const COLUMNS: readonly Column[] = [
   { title: "PID" },
   { title: "AGENT", widthMin: 14 },
   { title: "STATE" },
-  { title: "WAITING ON", widthMin: 16 },
-  { title: "CALLS", align: "right" },
-  { title: "TOKENS", align: "right" },
-  { title: "COST", align: "right" },
-  { title: "AGE", align: "right" },
+  { title: "CLASS", leftOut: 4 },
+  { title: "WAITING ON", widthMin: 18 },
+  { title: "CALLS", align: "right", leftOut: 2 },
+  { title: "TOKENS", align: "right", leftOut: 1 },
+  { title: "COST", align: "right", leftOut: 3 },
+  { title: "AGE", align: "right", leftOut: 5 },
 ];
 
 export const ps: CliCommand = {
@@ -41,7 +43,8 @@ export const ps: CliCommand = {
     context.session(false, async ({ client }) => {
       const limit = numberOption(options, "limit") ?? PAGE;
       const rows = await rowsOf(client, { all: flag(options, "all"), limit, nowMs: context.host.nowMs() });
-      context.answer({ processes: rows }, () => tableOf(context, rows));
+      const kinds = context.json ? new Map<RequestId, RequestKind>() : await requestKinds(client, rows);
+      context.answer({ processes: rows }, () => tableOf(context, rows, kinds));
       if (rows.length === limit)
         context.screen.message(`Only the newest ${count(limit)} are listed; --limit N lists more.`);
       return STATUS.ok;
@@ -78,16 +81,24 @@ async function pages(
   }
 }
 
-function tableOf(context: Context, rows: readonly ProcessRow[]): string[] {
+/** What each open request is, if any of the rows waits for a human. */
+async function requestKinds(client: Client, rows: readonly ProcessRow[]): Promise<Known["kinds"]> {
+  if (!rows.some(({ waits }) => waits.some(({ on }) => on === "human"))) return new Map();
+  const { requests } = await client.human.list({ limit: PAGE });
+  return new Map(requests.map(({ request, kind }) => [request, kind]));
+}
+
+function tableOf(context: Context, rows: readonly ProcessRow[], kinds: Known["kinds"]): string[] {
   if (rows.length === 0) return [`No processes. Start one: ${context.typed("run AGENT TASK")}`];
   const { screen, host } = context;
   const { paint } = screen;
-  const cells = tree(rows).map(({ row, depth }) => cellsOf(row, { depth, paint, nowMs: host.nowMs() }));
+  const known = { nowMs: host.nowMs(), kinds };
+  const cells = tree(rows).map(({ row, depth }) => cellsOf(row, { depth, paint, known }));
   return table(COLUMNS, cells, { columns: screen.columns, paintTitle: paint.dim });
 }
 
 /** Roots newest first, each followed by its descendants, oldest first. */
-function tree(rows: readonly ProcessRow[]): readonly { readonly row: ProcessRow; readonly depth: number }[] {
+export function tree(rows: readonly ProcessRow[]): readonly { readonly row: ProcessRow; readonly depth: number }[] {
   const listed = new Set(rows.map(({ pid }) => pid));
   const children = Map.groupBy(rows, ({ parent }): ProcessId | null =>
     parent !== null && listed.has(parent) ? parent : null,
@@ -99,21 +110,25 @@ function tree(rows: readonly ProcessRow[]): readonly { readonly row: ProcessRow;
   return (children.get(null) ?? []).flatMap((root) => below(root, 0));
 }
 
+/** The agent's name, as deep as it stands in its tree. */
+export const branched = ({ agent }: ProcessRow, depth: number): string =>
+  (depth === 0 ? "" : `${"  ".repeat(depth - 1)}└ `) + oneLine(agent);
+
 /** A row's cells; shared with `show`, which lists children. */
 export function cellsOf(
   row: ProcessRow,
-  { depth, paint, nowMs }: { readonly depth: number; readonly paint: Paint; readonly nowMs: number },
+  { depth, paint, known }: { readonly depth: number; readonly paint: Paint; readonly known: Known },
 ): readonly Cell[] {
-  const branch = depth === 0 ? "" : `${"  ".repeat(depth - 1)}└ `;
   return [
     row.pid,
-    branch + oneLine(row.agent),
+    branched(row, depth),
     { text: row.exit === null ? row.state : row.exit.how, paint: stateColour(row, paint) },
-    row.exit?.how === "failed" ? row.exit.error.code : waitsText(row.waits, nowMs),
+    row.class,
+    row.exit?.how === "failed" ? row.exit.error.code : waitsText(row.waits, known),
     count(row.spent.calls),
     count(tokensOf(row.spent)),
     money(row.spent.costUsd),
-    age(nowMs - row.createdMs),
+    age(known.nowMs - row.createdMs),
   ];
 }
 

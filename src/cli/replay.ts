@@ -1,5 +1,6 @@
 // `reeve replay`: a process's program, run again on its journal.
-import { SYSCALLS, type VerifyReport } from "../abi/syscalls.ts";
+import { SYSCALLS } from "../abi/syscalls.ts";
+import { type VerifyReport } from "../abi/reports.ts";
 import { first, flag, misuse, type CliCommand } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";

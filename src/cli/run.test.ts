@@ -1,21 +1,12 @@
 // Goal: `run` and `wait` show what happens, end with the documented status, and say how to go on.
 // Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { OsError } from "../abi/errors.ts";
 import type { FakeProcess } from "../gateway/system.fake.ts";
-import { FakeHost, giveRefunds, json, jsonLines, lines } from "./host.fake.ts";
-
-const fetchOfNode = globalThis.fetch;
+import { eachTestOn, FakeHost, giveRefunds, json, jsonLines, lines } from "./host.fake.ts";
 
 let host: FakeHost;
-
-beforeEach(() => {
-  host = new FakeHost();
-});
-
-afterEach(() => {
-  globalThis.fetch = fetchOfNode;
-});
+eachTestOn((fresh) => (host = fresh));
 
 describe("run", () => {
   test("shows what happens, and ends with 6 where only a human can help", async () => {

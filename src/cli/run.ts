@@ -1,10 +1,9 @@
 // `reeve run`: starts a process and follows it.
-import { readFile } from "node:fs/promises";
-import { text as readText } from "node:stream/consumers";
-import { SYSCALLS } from "../abi/syscalls.ts";
-import { OsError } from "../abi/errors.ts";
-import type { Budget } from "../abi/agents.ts";
+import { Option } from "commander";
 import type { Json } from "../abi/json.ts";
+import { CLASSES, type Class } from "../abi/scheduling.ts";
+import { SYSCALLS } from "../abi/syscalls.ts";
+import type { Client } from "../sdk/client.ts";
 import {
   flag,
   first,
@@ -12,15 +11,19 @@ import {
   numberOption,
   sentences,
   textOption,
-  wholeNumber,
+  weight,
   type CliCommand,
   type Options,
 } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";
 import { follow, statusOf, tellNotices } from "./follow.ts";
+import { givenText } from "./given-text.ts";
+import { addBudgetOptions, budgetOf, whenExhaustedOption } from "./process/budget.ts";
 import type { Session } from "./session.ts";
+import { time } from "./terminal/figures.ts";
 import { cut, inShort } from "./terminal/text.ts";
+import { momentOption, timeOf, type Moment } from "./times.ts";
 
 export const run: CliCommand = {
   name: "run",
@@ -36,9 +39,15 @@ export const run: CliCommand = {
         "--task-file <file>",
         "read the task from a file, or from standard input with -; a .json file is a value and not text",
       )
-      .option("--budget-calls <n>", "calls that it may make", wholeNumber(1))
-      .option("--budget-tokens <n>", "input and output tokens that it may use", wholeNumber(1))
       .option("--detach", "start it and do not follow it")
+      .addOption(new Option("--class <class>", "how urgent it is (default: what its agent says)").choices(CLASSES))
+      .option("--tenant <name>", "whose work it is")
+      .option("--weight <n>", "its tree's share among the trees of its tenant, from 0.01 to 100", weight)
+      .option("--after <when>", "begin then: a duration such as 2h, or a time such as 14:05", momentOption)
+      .option("--deadline <when>", "be over by then: a duration from its beginning, or a time", momentOption);
+    addBudgetOptions(command, { prefix: "budget-", what: "the most for it and its descendants" });
+    command
+      .addOption(whenExhaustedOption("budget-"))
       .addHelpText(
         "after",
         `\nWith --json: each event on a line, and last the summary.\nCtrl-C detaches: the process goes on at the server, or is parked on disk.`,
@@ -47,8 +56,13 @@ export const run: CliCommand = {
   act: async (context, args, options) => {
     const spawn = {
       agent: first(args),
-      task: await taskOf(context, args.slice(1), options),
-      budget: budgetOf(options),
+      task: await givenText(context, {
+        what: "task",
+        words: args.slice(1),
+        file: textOption(options, "taskFile"),
+        option: "--task-file",
+      }),
+      ...placeOf(context, options),
     };
     const detach = flag(options, "detach");
     return context.session(!detach, async (session) => {
@@ -82,39 +96,28 @@ function started(context: Context, session: Session, pid: string): number {
   return STATUS.ok;
 }
 
-function budgetOf(options: Options): Budget {
-  const calls = numberOption(options, "budgetCalls");
-  const tokens = numberOption(options, "budgetTokens");
-  return { ...(calls === undefined ? {} : { calls }), ...(tokens === undefined ? {} : { tokens }) };
-}
-
-async function taskOf({ host }: Context, words: readonly string[], options: Options): Promise<Json> {
-  const file = textOption(options, "taskFile");
-  if (file === undefined) return words.join(" ");
-  if (words.length > 0) throw misuse("The task stands on the command line and in --task-file: give one of them.");
-  const text = file === "-" ? await readText(host.stdin) : await contentOf(file);
-  if (!file.endsWith(".json")) return text;
-  try {
-    return JSON.parse(text) as Json;
-  } catch (error) {
-    throw new OsError(
-      "invalid_argument",
-      `The task file ${file} is not JSON: ${error instanceof Error ? error.message : String(error)}. Correct it, or name it otherwise than .json to give it as text.`,
-      { data: { file }, cause: error },
-    );
-  }
-}
-
-async function contentOf(file: string): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    const why = code === "ENOENT" ? "it is not there" : code === "EISDIR" ? "it is a folder" : (error as Error).message;
-    throw new OsError(
-      "not_found",
-      `The task file ${file} cannot be read: ${why}. Name another, or give the task on the command line.`,
-      { data: { what: "file", id: file }, cause: error },
-    );
-  }
+/** What `process.spawn` takes beside the agent and its task. */
+function placeOf(
+  { host }: Context,
+  options: Options,
+): Omit<Parameters<Client["process"]["spawn"]>[0], "agent" | "task"> {
+  const nowMs = host.nowMs();
+  const name = textOption(options, "class") as Class | undefined;
+  const tenant = textOption(options, "tenant");
+  const share = numberOption(options, "weight");
+  const deadline = options["deadline"] as Moment | undefined;
+  const after = options["after"] as Moment | undefined;
+  const startMs = after === undefined ? undefined : timeOf(after, nowMs);
+  // A time that must be over by is counted from the start: so `--after 1h --deadline 2h` leaves it two hours.
+  const deadlineMs = deadline === undefined ? undefined : timeOf(deadline, startMs ?? nowMs);
+  if (deadlineMs !== undefined && deadlineMs <= (startMs ?? nowMs))
+    throw misuse(`The deadline, ${time(deadlineMs)}, is ${startMs === undefined ? "past" : "before the start"}.`);
+  return {
+    budget: budgetOf(options, "budget-"),
+    ...(name === undefined ? {} : { class: name }),
+    ...(tenant === undefined ? {} : { tenant }),
+    ...(share === undefined ? {} : { weight: share }),
+    ...(startMs === undefined ? {} : { startMs }),
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
+  };
 }

@@ -64,16 +64,22 @@ describe("routes", () => {
   const bodies: Partial<Record<string, () => object>> = {
     "process.spawn": () => ({ agent: "refunds", task: { ticket: 17 } }),
     "process.signal": () => ({ signal: "stop" }),
+    "process.nice": () => ({ class: "batch", weight: 2 }),
+    "process.limit": () => ({ budget: { costUsd: 5 } }),
     "message.send": () => ({ body: "hello" }),
     "human.decide": () => ({ decision: { verdict: "approved", note: "fine" } }),
     "journal.verify": () => ({}),
+    "schedule.create": () => ({ name: "nightly", cron: "0 3 * * *", agent: "refunds" }),
+    "schedule.change": () => ({ paused: true }),
+    "schedule.remove": () => ({}),
   };
 
   test.each(OPERATOR_CALLS)("%s is reached and answers as its row says", async (name) => {
     const { http, output } = rowOf(name);
     if (http === undefined) throw new Error(`${name} has no route`);
     const { request } = system.open(process, { kind: "approval" });
-    const path = http.path.replace("{pid}", process.pid).replace("{request}", request);
+    await system.operate("schedule.create", { name: "hourly", cron: "0 * * * *", agent: "refunds" }, "operator");
+    const path = http.path.replace("{pid}", process.pid).replace("{request}", request).replace("{name}", "hourly");
     if (http.stream === true) return;
     const response = http.method === "get" ? await send(path) : await post(path, bodies[name]?.());
     expect(response.status).toBe(200);

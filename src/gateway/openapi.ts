@@ -1,14 +1,16 @@
 // The OpenAPI 3.1 document, derived from the syscall table.
 //
-// The schemas come from Zod's own JSON Schema output and not from zod-to-openapi's, which does not end on a schema
-// that contains itself, as that of any JSON value does.
+// The schemas come from Zod's own JSON Schema output and not from zod-to-openapi's, so that they read alike here and in the
+// reference.
 import type { OpenAPIHono, RouteConfig } from "@hono/zod-openapi";
 import { z } from "zod";
 import { agentManifestSchema } from "../abi/agents.ts";
 import { ERRORS, ERROR_CODES, type ErrorCode } from "../abi/errors.ts";
 import { jsonObjectSchema, jsonSchema } from "../abi/json.ts";
 import { exitSchema, processRowSchema } from "../abi/process.ts";
-import { checkSchema, decisionSchema, rowOf, SYSCALLS, type OperatorCall } from "../abi/syscalls.ts";
+import { rowOf, SYSCALLS, type OperatorCall } from "../abi/syscalls.ts";
+import { checkSchema } from "../abi/reports.ts";
+import { decisionSchema } from "../abi/requests.ts";
 import { toolManifestSchema } from "../abi/tools.ts";
 import { ACTOR_HEADER } from "./guards.ts";
 import { KEY_HEADER, ROUTES, takesKey, type Route } from "./routes.ts";
@@ -54,15 +56,13 @@ function describeRoutes(registry: Registry): void {
   for (const route of ROUTES) registry.registerPath(operation(route));
 }
 
-/** Schemas that contain themselves; they must have a name, for only a name can be referred to. */
-const RECURSIVE: Named = [
+const VALUES: Named = [
   ["Json", jsonSchema],
   ["JsonObject", jsonObjectSchema],
-  ["JsonValue", (jsonObjectSchema as unknown as z.ZodRecord<z.ZodString, z.ZodType>).valueType],
 ];
-const ASKED: Named = [...RECURSIVE, ["Decision", decisionSchema]];
+const ASKED: Named = [...VALUES, ["Decision", decisionSchema]];
 const ANSWERED: Named = [
-  ...RECURSIVE,
+  ...VALUES,
   ["Process", processRowSchema],
   ["Exit", exitSchema],
   ["AgentManifest", agentManifestSchema],

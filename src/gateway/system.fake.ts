@@ -7,17 +7,11 @@ import type { Event, EventHeader } from "../abi/events.ts";
 import { processIdOf, requestIdOf, type ProcessId, type RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import type { Exit, ProcessRow, Wait } from "../abi/process.ts";
-import {
-  rowOf,
-  type Args,
-  type Check,
-  type Decision,
-  type InboxItem,
-  type Input,
-  type OperatorCall,
-  type Output,
-  type VerifyReport,
-} from "../abi/syscalls.ts";
+import type { Schedule } from "../abi/schedules.ts";
+import { DEFAULT_TENANT } from "../abi/scheduling.ts";
+import { rowOf, type Args, type Input, type OperatorCall, type Output } from "../abi/syscalls.ts";
+import { type Check, type VerifyReport, type WaitExplained } from "../abi/reports.ts";
+import { type Decision, type InboxItem } from "../abi/requests.ts";
 import type { StreamItem, System } from "../ports/system.ts";
 
 type Operated = Exclude<OperatorCall, "journal.follow">;
@@ -27,6 +21,8 @@ type Asked = Partial<Omit<InboxItem, "call">> & { readonly kind: InboxItem["kind
 
 export const FAKE_NOW_MS = Date.UTC(2026, 10, 22, 12, 0, 0);
 
+const NOTHING = { calls: 0, inputTokens: 0, outputTokens: 0, costUsd: 0 };
+
 /** What the n-th id of a kind is made of; the first few dozen ids all begin with 0. */
 const bytesOf = (n: number): Uint8Array => new Uint8Array(8).fill(n);
 
@@ -34,6 +30,8 @@ export class FakeProcess {
   row: ProcessRow;
   readonly task: Json;
   readonly events: Event[] = [];
+  /** Calls that are uncertain when it exits. */
+  openCalls: readonly number[] = [];
   readonly #system: FakeSystem;
   #calls = 0;
   #turn = Promise.withResolvers<void>();
@@ -52,6 +50,9 @@ export class FakeProcess {
         root: row.root,
         depth: row.depth,
         budget: row.budget,
+        class: row.class,
+        tenant: row.tenant,
+        weight: row.weight,
         by: "operator",
       },
       { task },
@@ -181,7 +182,13 @@ export class FakeProcess {
     this.change({ state: "exited", exit, waits: [] });
     const error = exit.how === "failed" ? { error: exit.error.code } : {};
     this.append(
-      { kind: "process.exited", how: exit.how, by: exit.how === "killed" ? exit.by : this.pid, open: [], ...error },
+      {
+        kind: "process.exited",
+        how: exit.how,
+        by: exit.how === "killed" ? exit.by : this.pid,
+        open: this.openCalls,
+        ...error,
+      },
       { exit: exit as unknown as Json },
     );
   }
@@ -210,6 +217,17 @@ export class FakeProcess {
   }
 }
 
+const explained = (wait: Wait): WaitExplained => ({
+  call: wait.call,
+  on: wait.on,
+  what: wait.on === "human" ? wait.request : wait.on,
+  reason: wait.on === "human" ? `A human is asked: ${wait.request}.` : `It waits for a ${wait.on}.`,
+  position: null,
+  ahead: [],
+  estimateMs: null,
+  sinceMs: FAKE_NOW_MS,
+});
+
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 
@@ -221,6 +239,10 @@ export class FakeSystem implements System {
   following = 0;
   checks: Check[] = [{ name: "store", state: "ok", detail: "sound" }];
   verified: Partial<VerifyReport> = {};
+  readonly schedules = new Map<string, Schedule>();
+  resources: Output<"system.inspect">["resources"] = [];
+  /** What `process.show` says of a process, in place of what follows from its row. */
+  readonly explained = new Map<ProcessId, Partial<Pick<Output<"process.show">, "waiting" | "left" | "tree">>>();
   #requests = new Map<
     RequestId,
     {
@@ -267,7 +289,6 @@ export class FakeSystem implements System {
     }: { task?: Json; parent?: FakeProcess | null; createdMs?: number } = {},
   ): FakeProcess {
     const pid = processIdOf(bytesOf(this.processes.size + 1));
-    const spent = { calls: 0, inputTokens: 0, outputTokens: 0, costUsd: 0 };
     const row: ProcessRow = {
       pid,
       parent: parent?.pid ?? null,
@@ -277,8 +298,14 @@ export class FakeSystem implements System {
       state: "running",
       waits: [],
       exit: null,
+      class: parent?.row.class ?? "standard",
+      tenant: parent?.row.tenant ?? DEFAULT_TENANT,
+      weight: 1,
+      tree: {},
       budget: {},
-      spent,
+      spent: NOTHING,
+      reserved: NOTHING,
+      deadlineMs: null,
       events: 0,
       createdMs,
       updatedMs: createdMs,
@@ -313,9 +340,16 @@ export class FakeSystem implements System {
   }
 
   readonly #handlers: Handlers = {
-    "process.spawn": ({ agent, task, budget, key }) => this.#spawn({ agent, task, budget: budget ?? {}, key }),
+    "process.spawn": (args) => this.#spawn(args),
     "process.wait": ({ pid }) => ({ exit: this.process(pid).row.exit }),
     "process.signal": ({ pid, signal, reason }, by) => this.#signal(this.process(pid), signal, { reason, by }),
+    "process.nice": ({ pid, class: name, weight }, by) => this.#nice(this.process(pid), { name, weight, by }),
+    "process.limit": ({ pid, budget }, by) => {
+      const process = this.process(pid);
+      process.change({ budget: { ...process.row.budget, ...budget } });
+      process.append({ kind: "process.limited", budget: process.row.budget, by });
+      return { budget: process.row.budget };
+    },
     "process.list": ({ state, root, prefix, before, limit }) => {
       const rows = [...this.processes.values()].map(({ row }) => row).reverse();
       const start = before === undefined ? 0 : rows.findIndex(({ pid }) => pid === before) + 1;
@@ -347,12 +381,26 @@ export class FakeSystem implements System {
       ...this.verified,
     }),
     "agent.list": () => ({ agents: [], invalid: [] }),
+    "schedule.create": (args, by) => ({ schedule: this.#schedule(args, by) }),
+    "schedule.list": () => ({ schedules: [...this.schedules.values()] }),
+    "schedule.change": ({ name, paused }) => {
+      const schedule = { ...this.#scheduled(name), paused };
+      this.schedules.set(name, schedule);
+      return { schedule };
+    },
+    "schedule.remove": ({ name }) => {
+      const schedule = this.#scheduled(name);
+      this.schedules.delete(name);
+      return { schedule };
+    },
     "tool.list": () => ({ tools: [], unavailable: [] }),
     "system.inspect": () => ({
       version: "0.1.0",
       node: "v26.10.0",
       folder: "/tmp/project/.reeve",
       checks: this.checks,
+      memory: { processes: 3, max: 1000, queued: 12 },
+      resources: this.resources,
     }),
   };
 
@@ -362,12 +410,7 @@ export class FakeSystem implements System {
       .map(({ item }) => item);
   }
 
-  #spawn({
-    agent,
-    task,
-    budget,
-    key,
-  }: Pick<Args<"process.spawn">, "agent" | "task" | "key"> & { budget: ProcessRow["budget"] }): { pid: ProcessId } {
+  #spawn({ agent, task, key, ...given }: Args<"process.spawn">): { pid: ProcessId } {
     const known = key === undefined ? undefined : this.#keys.get(key);
     if (known !== undefined) return { pid: known };
     const script = this.scripts.get(agent);
@@ -378,7 +421,13 @@ export class FakeSystem implements System {
         { data: { what: "agent", id: agent } },
       );
     const process = this.create(agent, { task });
-    process.change({ budget });
+    process.change({
+      budget: given.budget ?? {},
+      class: given.class ?? "standard",
+      tenant: given.tenant ?? DEFAULT_TENANT,
+      weight: given.weight ?? 1,
+      deadlineMs: given.deadlineMs ?? null,
+    });
     if (key !== undefined) this.#keys.set(key, process.pid);
     queueMicrotask(() => void script(process, task));
     return { pid: process.pid };
@@ -403,6 +452,47 @@ export class FakeSystem implements System {
     return { pids: [process.pid] };
   }
 
+  #schedule({ cron, atMs, ...given }: Args<"schedule.create">, by: string): Schedule {
+    if (this.schedules.has(given.name))
+      throw new OsError("conflict", `There is a schedule ${given.name} already.`, {
+        data: { what: "schedule", id: given.name },
+      });
+    const schedule: Schedule = {
+      ...given,
+      cron: cron ?? null,
+      atMs: atMs ?? null,
+      createdBy: by,
+      createdMs: FAKE_NOW_MS,
+      nextMs: atMs ?? FAKE_NOW_MS + 3_600_000,
+      lastMs: null,
+      lastPid: null,
+      runs: 0,
+      lastSkippedMs: null,
+      lastSkippedWhy: null,
+      lastError: null,
+    };
+    this.schedules.set(schedule.name, schedule);
+    return schedule;
+  }
+
+  #scheduled(name: string): Schedule {
+    const found = this.schedules.get(name);
+    if (found !== undefined) return found;
+    throw new OsError("not_found", `There is no schedule ${name}.`, { data: { what: "schedule", id: name } });
+  }
+
+  #nice(
+    process: FakeProcess,
+    { name, weight, by }: { name: ProcessRow["class"] | undefined; weight: number | undefined; by: string },
+  ): { pids: ProcessId[] } {
+    const { row } = process;
+    const next = { class: name ?? row.class, weight: weight ?? row.weight };
+    if (next.class === row.class && next.weight === row.weight) return { pids: [] };
+    process.change(next);
+    process.append({ kind: "process.reclassed", ...next, by });
+    return { pids: [process.pid] };
+  }
+
   #show(process: FakeProcess): Output<"process.show"> {
     const { row, task } = process;
     return {
@@ -412,7 +502,10 @@ export class FakeSystem implements System {
         description: "Does what the test says.",
         tools: ["shop.*"],
         agents: [],
+        class: "standard",
+        weight: 1,
         budget: {},
+        tree: {},
         turns: 100,
         conversation: "none",
       },
@@ -421,6 +514,10 @@ export class FakeSystem implements System {
       tools: [{ name: "shop.refund", effect: "destroy", hash: "e".repeat(64) }],
       inbox: this.#open(process.pid),
       children: [...this.processes.values()].filter((each) => each.row.parent === process.pid).map((each) => each.row),
+      waiting: row.waits.map(explained),
+      left: {},
+      tree: { spent: row.spent, reserved: row.reserved, locks: [] },
+      ...this.explained.get(process.pid),
     };
   }
 

@@ -7,7 +7,12 @@ import { createIdentity } from "./liveness.ts";
 
 const identity = createIdentity();
 
-const life = (pid: string, parent: Life | null = null): Life => ({ pid: pid as ProcessId, parent, exited: false });
+const life = (pid: string, parent: Life | null = null): Life => ({
+  pid: pid as ProcessId,
+  parent,
+  exited: false,
+  budget: {},
+});
 
 const process = (own: Life, more: Partial<ProcessView> = {}): ProcessView => {
   let root = own;
@@ -21,6 +26,8 @@ const process = (own: Life, more: Partial<ProcessView> = {}): ProcessView => {
     tools: new Map(),
     budget: {},
     spent: {} as ProcessView["spent"],
+    standing: {} as ProcessView["standing"],
+    deadlineMs: null,
     ...more,
   };
 };

@@ -5,7 +5,7 @@ import type { Effect } from "../abi/effects.ts";
 import type { RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import { CALLS_IN_FLIGHT_MAX, PAYLOAD_BYTES_MAX } from "../abi/limits.ts";
-import type { Wait } from "../abi/process.ts";
+import type { Spent, Wait } from "../abi/process.ts";
 import { rowOf, type ProcessCall } from "../abi/syscalls.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
 import type { CallView, Life } from "../ports/process.ts";
@@ -31,7 +31,16 @@ export type LiveCall = Omit<CallView, "tool" | "target"> & {
   wait: Wait | undefined;
   /** The approval that the dispatch spends. */
   approval: RequestId | undefined;
+  /** Each time that it was made in this run. */
+  readonly attempts: Attempt[];
+  /** What was reserved for it before the system was stopped; what became of that is not known. */
+  lost: Spent | undefined;
+  /** Tokens of output that the budget has left for it. */
+  outputTokensMax: number | undefined;
 };
+
+/** `amounts`: what was reserved for it, if a budget bounds the process; `recorded` once that is in the journal. */
+export type Attempt = { readonly amounts: Spent | undefined; dispatched: boolean; recorded?: boolean };
 
 const toolOf = (process: Process, syscall: ProcessCall, args: Json): ToolDefinition | undefined =>
   syscall === "tool.call" ? process.tools.get((args as { tool: string }).tool) : undefined;
@@ -43,7 +52,16 @@ function effectOf(syscall: ProcessCall, tool: ToolDefinition | undefined): Effec
 
 /** Reads a call against its row. Arguments that do not fit are kept as they came: the refusal is recorded with them. */
 export function receive(process: Process, { number, syscall, args, crowded }: Issued): LiveCall {
-  const state = { target: undefined, recorded: undefined, begun: false, wait: undefined, approval: undefined };
+  const state = {
+    target: undefined,
+    recorded: undefined,
+    begun: false,
+    wait: undefined,
+    approval: undefined,
+    attempts: [],
+    lost: undefined,
+    outputTokensMax: undefined,
+  };
   const parsed = rowOf(syscall)?.input.safeParse(args);
   if (!parsed?.success) {
     const issues = parsed === undefined ? [`there is no call ${syscall}`] : issueLines(parsed.error.issues);

@@ -5,7 +5,8 @@ import { OsError } from "../abi/errors.ts";
 import type { Address } from "../abi/ids.ts";
 import type { Message } from "../abi/messages.ts";
 import type { ModelAnswer, ModelRequest } from "../ports/model.ts";
-import { type Scene, scene, type SceneOptions } from "./scene.fake.ts";
+import type { Store } from "../ports/store.ts";
+import { replaced, type Scene, scene, type SceneOptions } from "./scene.fake.ts";
 
 const open: Scene[] = [];
 afterEach(() => open.splice(0).forEach((one) => one.close()));
@@ -142,6 +143,48 @@ describe("a chain of contexts", () => {
     expect(models.asked.map(({ messages }) => texts(messages))).toEqual([
       [...Array.from({ length: 6 }, (_, n) => [`${n}`, "a"]).flat(), "end"],
     ]);
+  });
+});
+
+describe("a long chain that is read back", () => {
+  /** How often payloads are asked for when a program goes on after so many turns, with another conversation beside it. */
+  async function readsAfter(turnCount: number): Promise<number> {
+    const turn = (n: number): string => `turn ${n}`;
+    const agents: SceneOptions["agents"] = {
+      agent: {
+        run: async (sys) => {
+          const contexts: (Address | undefined)[] = [undefined, undefined];
+          for (let n = 0; n < turnCount; n += 1)
+            for (const side of [0, 1]) {
+              const after = contexts[side] === undefined ? {} : { after: contexts[side] };
+              contexts[side] = (await sys.model.generate({ messages: [user(turn(n))], ...after })).context;
+            }
+          await sys.message.receive({});
+          await sys.model.generate({ messages: [user("end")], after: contexts[0] });
+          return null;
+        },
+      },
+    };
+    const before = await scene({ agents, models: fakeModel(() => say("a")) });
+    const pid = await before.start("agent");
+    while ((await before.state(pid)) !== "waiting") await new Promise((resolve) => setImmediate(resolve));
+    let reads = 0;
+    const store = (disk: Store): Store =>
+      replaced(disk, { payloads: (addresses) => ((reads += 1), disk.payloads(addresses)) });
+    const models = fakeModel(() => say("b"));
+    const after = await scene({ agents, models, store, medium: await before.crash() });
+    open.push(after);
+    await after.operate("message.send", { pid, body: "on" }, "test");
+    await after.exit(pid);
+    const whole = Array.from({ length: turnCount }, (_, n) => [turn(n), "a"]).flat();
+    expect(models.asked.map(({ messages }) => texts(messages))).toEqual([[...whole, "end"]]);
+    return reads;
+  }
+
+  it("costs a read for each page and not for each link", async () => {
+    const [short, long] = [await readsAfter(5), await readsAfter(200)];
+    expect(short).toBeLessThan(12);
+    expect(long).toBeLessThan(20);
   });
 });
 

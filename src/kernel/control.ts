@@ -7,21 +7,17 @@ import { messageIdOf, processIdOf } from "../abi/ids.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { JsonObject } from "../abi/json.ts";
 import type { ProcessRow } from "../abi/process.ts";
-import {
-  type Args,
-  type Check,
-  type Decision,
-  type Input,
-  type OperatorCall,
-  type Output,
-  rowOf,
-} from "../abi/syscalls.ts";
+import { type Args, type Input, type OperatorCall, type Output, rowOf } from "../abi/syscalls.ts";
+import { type Check } from "../abi/reports.ts";
+import { type Decision } from "../abi/requests.ts";
 import type { ProcessRecord, RequestRecord } from "../ports/store.ts";
 import { conceive } from "./lifecycle.ts";
-import { assertAlive, deliver, signal } from "./operations.ts";
+import { explain, scheduledWaits } from "./explain.ts";
+import { assertAlive, changeBudget, deliver, signal } from "./operations.ts";
 import { entryOf } from "./process.ts";
 import { readEvents } from "./reader.ts";
 import type { Services } from "./services.ts";
+import { nice } from "./standing.ts";
 import { rowOfRecord } from "./transition.ts";
 import { verify } from "./verify.ts";
 
@@ -51,10 +47,15 @@ export async function operate<Name extends Operated>(
 }
 
 /** A row as it is now: `running` is known in memory alone. */
-function rowNow({ runs }: Services, record: ProcessRecord): ProcessRow {
-  const live = runs.get(record.pid)?.process.record;
+function rowNow(services: Services, record: ProcessRecord): ProcessRow {
+  const live = services.runs.get(record.pid)?.process.record;
   const now = live ?? record;
-  return rowOfRecord(live !== undefined && now.state === "ready" ? { ...now, state: "running" } : now);
+  const waits = scheduledWaits(services, record.pid);
+  return rowOfRecord({
+    ...now,
+    ...(live !== undefined && now.state === "ready" ? { state: "running" } : {}),
+    ...(waits.length > 0 ? { waits: [...now.waits, ...waits] } : {}),
+  });
 }
 
 const notFound = (what: string, id: string): OsError =>
@@ -78,9 +79,9 @@ async function spawn(services: Services, args: Args<"process.spawn">, by: Actor)
     pid,
     agent: args.agent,
     task: args.task,
-    budget: args.budget,
     parent: null,
     by,
+    wishes: args,
   });
   // Others may have come with the same key in the meantime: whoever creates it must do so in the turn in which nobody else was.
   while (args.key !== undefined) {
@@ -103,7 +104,7 @@ async function exists(
     known = await ports.store.process(pid);
   }
   if (known === undefined) return false;
-  const { task: recorded } = await table.created(pid);
+  const { task: recorded } = await table.created(known);
   if (known.agent === agent && JSON.stringify(recorded) === JSON.stringify(task)) return true;
   throw new OsError("conflict", `The key was used for another task (process ${pid}). Use a new key for a new task.`, {
     data: { what: "key", id: pid },
@@ -160,11 +161,15 @@ async function list(services: Services, args: Args<"process.list">): Promise<Out
 async function show(services: Services, { pid }: Args<"process.show">): Promise<Output<"process.show">> {
   const { ports, table } = services;
   const record = await recordOf(services, pid);
-  const [{ spec, task }, open, children] = await Promise.all([
-    table.created(pid),
+  const [{ spec, task }, open, children, waiting] = await Promise.all([
+    table.created(record),
     ports.store.openRequests({ pid, limit: 100 }),
     ports.store.processes({ parent: pid, limit: 100 }),
+    explain(services, services.runs.get(pid)?.process.record ?? record),
+    services.trees.ensure(record.root),
   ]);
+  const { budgets } = ports.scheduler;
+  const total = budgets.has(pid) ? budgets.total(pid) : { spent: record.spent, reserved: record.reserved };
   return {
     process: rowNow(services, record),
     manifest: spec.agent.manifest,
@@ -173,6 +178,9 @@ async function show(services: Services, { pid }: Args<"process.show">): Promise<
     tools: spec.tools.map(({ name, manifest, hash: pin }) => ({ name, effect: manifest.effect, hash: pin })),
     inbox: open.map(itemOf),
     children: children.map((child) => rowNow(services, child)),
+    waiting,
+    left: budgets.has(pid) ? budgets.left(pid, ports.clock.nowMs()) : {},
+    tree: { ...total, locks: (table.loaded(pid)?.record ?? record).locks.map(({ key }) => key) },
   };
 }
 
@@ -198,6 +206,7 @@ const FITTING: { readonly [Kind in RequestRecord["kind"]]: readonly Verdict[] } 
   approval: ["approved", "rejected"],
   question: ["answered", "rejected"],
   settlement: ["settled"],
+  budget: ["raised", "rejected"],
 };
 
 function assertDecidable(record: RequestRecord, decision: Decision): void {
@@ -259,6 +268,8 @@ async function inspect(services: Services): Promise<Output<"system.inspect">> {
     node: options.node,
     folder: options.folder,
     checks: [store, ...ports.models.checks(), ...more],
+    memory: { processes: services.runs.size, max: options.limits.processesInMemory, queued: services.runs.queued },
+    resources: [...ports.scheduler.turns.load()],
   };
 }
 
@@ -267,6 +278,10 @@ const OPERATIONS: Operations = {
   "process.wait": waitForExit,
   "process.signal": async (services, { pid, signal: sent, reason }, by) => ({
     pids: await signal(services, { pid, signal: sent, reason, by }),
+  }),
+  "process.nice": async (services, args, by) => ({ pids: await nice(services, args, by) }),
+  "process.limit": async (services, { pid, budget }, by) => ({
+    budget: await changeBudget(services, { pid, budget, by }),
   }),
   "process.list": list,
   "process.show": show,
@@ -292,6 +307,10 @@ const OPERATIONS: Operations = {
       invalid: [...invalid],
     };
   },
+  "schedule.create": ({ schedules }, args, by) => schedules.create(args, by),
+  "schedule.list": ({ schedules }) => schedules.list(),
+  "schedule.change": ({ schedules }, args) => schedules.change(args),
+  "schedule.remove": ({ schedules }, args) => schedules.remove(args),
   "tool.list": async ({ ports }) => {
     const { tools, unavailable } = await ports.tools.list();
     return {

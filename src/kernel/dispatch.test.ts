@@ -1,10 +1,10 @@
 // Effects, approvals and settlements, cut off at every point where it could matter.
 import { afterEach, describe, expect, it } from "vitest";
-import { done, fakeTools, type TestTool } from "../../test/system.ts";
+import { done, fakeTools, type TestTool, testScheduler } from "../../test/system.ts";
 import { OsError } from "../abi/errors.ts";
 import type { Json } from "../abi/json.ts";
 import { PAYLOAD_BYTES_MAX } from "../abi/limits.ts";
-import type { Decision } from "../abi/syscalls.ts";
+import type { Decision } from "../abi/requests.ts";
 import type { ToolOutcome } from "../ports/tools.ts";
 import { eventually, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
 
@@ -137,7 +137,7 @@ describe("an approval", () => {
   });
 
   it("that was given before a crash is used after it", async () => {
-    const before = await boot(destroys, { parts: { scheduler: { admit: () => new Promise(() => {}) } } });
+    const before = await boot(destroys, { parts: { scheduler: testScheduler({ take: () => new Promise(() => {}) }) } });
     const pid = await before.start("caller");
     await decide(before, pid, { verdict: "approved" });
     await turns();
@@ -252,12 +252,12 @@ describe("what is too large", () => {
 describe("a budget", () => {
   it("is not larger after a crash", async () => {
     const tool: TestTool = { manifest: { effect: "read" }, run: ({ n }) => done(JSON.stringify(n)) };
-    let admitted = 0;
-    const admit = () => ((admitted += 1) > 2 ? new Promise<never>(() => {}) : { release: () => {} });
-    const before = await boot(tool, { parts: { scheduler: { admit } } });
+    let asked = 0;
+    const take = () => ((asked += 1) > 1 ? new Promise<never>(() => {}) : { release: () => {} });
+    const before = await boot(tool, { parts: { scheduler: testScheduler({ take }) } });
     const pid = await before.start("thrice");
-    await eventually("the third call at the scheduler", () => (admitted === 3 ? true : undefined));
+    await eventually("the second call at the scheduler", () => (asked === 2 ? true : undefined));
     const after = await boot(tool, { medium: await before.crash() });
-    expect([await result(after, pid), after.performed.length]).toEqual([["0", "1", "budget_exhausted"], 0]);
+    expect([await result(after, pid), after.performed.length]).toEqual([["0", "1", "budget_exhausted"], 1]);
   });
 });

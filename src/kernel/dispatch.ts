@@ -7,14 +7,24 @@
 //       the tool declares that harmless; a human. Nothing else ever dispatches an effect a second time.
 import { needsIntent } from "../abi/effects.ts";
 import { type ErrorRecord, OsError } from "../abi/errors.ts";
+import type { ProcessId } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import type { Invocation, Settlement as FoundOut } from "../ports/tools.ts";
-import { idempotencyKey, type Performed, PERFORMERS } from "./performers.ts";
+import type { LiveCall } from "./call.ts";
+import type { Entry } from "./journal.ts";
+import type { Performed } from "./performer.ts";
+import { PERFORMERS } from "./performers.ts";
 import { askHuman, describeCall } from "./requests.ts";
+import { idempotencyKey } from "./tool-call.ts";
 import { callEntry, type CallContext, write } from "./waiting.ts";
 
 /** How often an effect of unknown outcome is repeated, where repeating it is harmless, before a human is asked. */
 const REPEATS_MAX = 3;
+
+/** How often a provider may be too busy for one call before the program is told. */
+const REFUSALS_MAX = 8;
+
+type Answered = Exclude<Performed, { kind: "refused" }>;
 
 export type SettledBy = "reconcile" | "repeat" | "human";
 export type Settled =
@@ -27,36 +37,61 @@ export async function untilKnown(
   attempt: (context: CallContext) => Promise<Performed>,
 ): Promise<Settled> {
   const interrupted = context.call.recorded?.intended === true;
-  let performed: Performed = interrupted
+  const made = (): Promise<Answered> => untilTaken(context, attempt);
+  let performed: Answered = interrupted
     ? { kind: "unknown", reason: "Reeve was stopped between dispatching it and hearing its outcome." }
-    : await attempt(context);
+    : await made();
   let settled: SettledBy | undefined;
   for (let repeats = 0; performed.kind === "unknown"; repeats += 1) {
     const settlement = await settleUnknown(context, performed.reason, repeats);
     settled = settlement.by;
-    performed = settlement.value === undefined ? await attempt(context) : { kind: "value", value: settlement.value };
+    performed = settlement.value === undefined ? await made() : { kind: "value", value: settlement.value };
   }
   return settled === undefined ? performed : { ...performed, settled };
 }
 
-/** Makes the intent of an effect durable. */
+/** A provider that is too busy is asked again when its resource has a turn for the call, which is when it said. */
+async function untilTaken(
+  context: CallContext,
+  attempt: (context: CallContext) => Promise<Performed>,
+): Promise<Answered> {
+  for (let refusals = 1; ; refusals += 1) {
+    const performed = await attempt(context);
+    if (performed.kind !== "refused") return performed;
+    if (refusals >= REFUSALS_MAX) throw performed.error;
+  }
+}
+
+/** Makes durable what the call has reserved, and the intent of an effect. */
 export async function intend(context: CallContext): Promise<void> {
   const { run, call } = context;
-  if (!needsIntent(call.effect)) return;
-  const { process } = run;
-  const approval = call.approval === undefined ? {} : { approval: call.approval };
+  const parts = call.begun ? [] : call.parts;
+  const entries = [...reservationEntry(call), ...intentEntry(run.process.pid, call)];
+  if (entries.length === 0) return;
+  // Counts as dispatched from here on: whoever stops the process lets it end, since its intent is on its way to disk.
+  if (needsIntent(call.effect)) run.markDispatched(call.number);
+  await write(context, entries, { payloads: parts });
+}
+
+function reservationEntry(call: LiveCall): Entry[] {
+  const attempt = call.attempts.at(-1);
+  if (attempt?.amounts === undefined || attempt.recorded === true) return [];
+  attempt.recorded = true;
+  const header = { kind: "call.reserved", call: call.number, syscall: call.syscall, amounts: attempt.amounts } as const;
+  return [callEntry(call, header)];
+}
+
+function intentEntry(pid: ProcessId, call: LiveCall): Entry[] {
+  if (!needsIntent(call.effect)) return [];
   const header = {
     kind: "call.intended",
     call: call.number,
     syscall: call.syscall,
     effect: call.effect,
-    key: idempotencyKey(process.pid, call.number),
-    ...approval,
+    key: idempotencyKey(pid, call.number),
+    ...(call.approval === undefined ? {} : { approval: call.approval }),
   } as const;
-  const parts = call.begun ? [] : call.parts;
-  // Counts as dispatched from here on: whoever stops the process lets it end, since its intent is on its way to disk.
-  run.markDispatched(call.number);
-  await write(context, [callEntry(call, header)], { payloads: parts });
+  return [callEntry(call, header)];
 }
 
 /** Has the call done, by whoever does it, if the process is still alive at this last moment. */
@@ -65,8 +100,12 @@ export async function perform(context: CallContext): Promise<Performed> {
   services.ports.identity.identify(run.process);
   // An outcome could not be recorded any more, and another run may be settling this very intent.
   if (run.disposed) throw new OsError("cancelled", `${describeCall(call)} was given up before it was dispatched.`);
+  const attempt = call.attempts.at(-1);
+  if (attempt !== undefined) attempt.dispatched = true;
   const performed = await PERFORMERS[call.syscall].perform(context);
-  if (performed.kind === "value" || needsIntent(call.effect)) return performed;
+  // Whoever refused did nothing: what was reserved for it serves the next time.
+  if (performed.kind === "refused" && attempt !== undefined) attempt.dispatched = false;
+  if (performed.kind !== "unknown" || needsIntent(call.effect)) return performed;
   // A read that never answered may simply be asked again, by the program.
   throw new OsError(
     "tool_unavailable",

@@ -8,16 +8,17 @@
 import { OsError } from "../abi/errors.ts";
 import type { Actor } from "../abi/events.ts";
 import type { ProcessId, SubjectId } from "../abi/ids.ts";
-import type { Budget } from "../abi/agents.ts";
+import type { AgentManifest, Budget } from "../abi/agents.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
-import { TREE_DEPTH_MAX } from "../abi/limits.ts";
 import type { Exit } from "../abi/process.ts";
+import { type Class, DEFAULT_TENANT, lowerClass, type TreeBounds } from "../abi/scheduling.ts";
 import type { Life } from "../ports/process.ts";
 import type { ProcessRecord } from "../ports/store.ts";
+import { AMOUNTS, type Amount, least, NOTHING_SPENT, tightestBudget } from "./amounts.ts";
 import { CHAIN_START } from "./journal.ts";
 import { entryOf, type Prepared, type Process } from "./process.ts";
 import type { Services } from "./services.ts";
-import { NOTHING_SPENT } from "./transition.ts";
+import { ROOT_BOUNDS } from "./trees.ts";
 
 /** Payloads belong to this data subject where nobody named another. */
 const SUBJECT = "default" as SubjectId;
@@ -26,67 +27,44 @@ export type Conception = {
   readonly pid: ProcessId;
   readonly agent: string;
   readonly task: Json;
-  readonly budget: Budget | undefined;
   readonly parent: Process | null;
   readonly by: Actor;
+  /** What whoever starts it says of it; the rest is the agent's, the parent's or the configuration's. */
+  readonly wishes?: {
+    readonly budget?: Budget | undefined;
+    readonly class?: Class | undefined;
+    readonly tenant?: string | undefined;
+    readonly weight?: number | undefined;
+    readonly deadlineMs?: number | undefined;
+    readonly startMs?: number | undefined;
+  };
 };
 
 export type Birth = {
-  /** Takes the process into memory and gives what must be committed, in the same turn. */
+  /** Takes the process into memory and gives what must be committed, in the same turn. Throws where its tree has no room for it. */
   readonly create: () => Prepared;
   /** Lets it run; after the commit. */
   readonly born: () => void;
 };
 
-const least = (...bounds: readonly (number | undefined)[]): number | undefined => {
-  const set = bounds.filter((bound) => bound !== undefined);
-  return set.length === 0 ? undefined : Math.min(...set);
-};
-
-/** The tightest of several budgets. */
-function tightest(...budgets: readonly (Budget | undefined)[]): Budget {
-  const calls = least(...budgets.map((budget) => budget?.calls));
-  const tokens = least(...budgets.map((budget) => budget?.tokens));
-  return { ...(calls === undefined ? {} : { calls }), ...(tokens === undefined ? {} : { tokens }) };
-}
-
 /** Everything that can fail before a process exists: agent, tools, limits. Nothing is written. */
 export async function conceive(services: Services, conception: Conception): Promise<Birth> {
-  const { ports, table, options } = services;
-  const { pid, parent } = conception;
-  const depth = parent === null ? 0 : parent.record.depth + 1;
-  if (depth > TREE_DEPTH_MAX) {
-    throw new OsError(
-      "limit_exceeded",
-      `A process tree is at most ${TREE_DEPTH_MAX} deep, and this process is at the bottom of one. Let an ancestor spawn instead.`,
-      { data: { limit: "tree_depth", max: TREE_DEPTH_MAX } },
-    );
-  }
+  const { ports, table, trees } = services;
+  const { pid, parent, wishes = {} } = conception;
+  assertInTime(services, wishes);
   const agent = await ports.agents.find(conception.agent);
-  const [tools, key] = await Promise.all([ports.tools.resolve(agent.manifest.tools), table.subjectKey(SUBJECT)]);
-  const budget = tightest(options.limits.budget, agent.manifest.budget, conception.budget);
+  const [tools, key] = await Promise.all([
+    ports.tools.resolve(agent.manifest.tools),
+    table.subjectKey(SUBJECT),
+    parent === null ? undefined : trees.ensure(parent.root),
+  ]);
   const spec = { agent, tools };
   let process: Process | undefined;
   const create = (): Prepared => {
-    const nowMs = ports.clock.nowMs();
-    const record: ProcessRecord = {
-      pid,
-      parent: parent?.pid ?? null,
-      root: parent?.root ?? pid,
-      depth,
-      agent: agent.manifest.name,
-      state: "ready",
-      waits: [],
-      exit: null,
-      budget,
-      spent: NOTHING_SPENT,
-      events: 0,
-      createdMs: nowMs,
-      updatedMs: nowMs,
-      subject: SUBJECT,
-      wakeMs: null,
-    };
-    const life: Life = { pid, parent: parent?.life ?? null, exited: false };
+    const record = recordOf(services, conception, agent.manifest);
+    if (parent !== null) trees.add(record);
+    const { budget } = record;
+    const life: Life = { pid, parent: parent?.life ?? null, exited: false, budget };
     process = table.adopt(record, { head: { events: 0, hash: CHAIN_START }, life, spec, task: conception.task, key });
     parent?.children.add(pid);
     const header = {
@@ -95,17 +73,92 @@ export async function conceive(services: Services, conception: Conception): Prom
       agentHash: agent.hash,
       parent: record.parent,
       root: record.root,
-      depth,
+      depth: record.depth,
       budget,
+      class: record.class,
+      tenant: record.tenant,
+      weight: record.weight,
+      ...(record.deadlineMs === null ? {} : { deadlineMs: record.deadlineMs }),
+      ...(wishes.startMs === undefined ? {} : { startMs: wishes.startMs }),
       by: conception.by,
     } as const;
     return process.prepare([entryOf(header, { spec: spec as unknown as JsonObject, task: conception.task })]);
   };
   const born = (): void => {
-    services.runs.wake(pid);
-    if (process !== undefined) table.unpin(process);
+    if (process === undefined) return;
+    if (wishes.startMs === undefined) services.runs.wake(pid);
+    else services.runs.alarm(wishes.startMs);
+    table.unpin(process);
   };
   return { create, born };
+}
+
+function assertInTime({ ports }: Services, { deadlineMs, startMs }: NonNullable<Conception["wishes"]>): void {
+  const earliestMs = Math.max(ports.clock.nowMs(), startMs ?? 0);
+  if (deadlineMs === undefined || deadlineMs > earliestMs) return;
+  throw new OsError(
+    "deadline_exceeded",
+    `The process was not started: its deadline, ${new Date(deadlineMs).toISOString()}, is not after its start. Give it a later one.`,
+    { data: { deadlineMs, neededMs: 0 } },
+  );
+}
+
+/** The row that a process begins with. */
+function recordOf(services: Services, conception: Conception, manifest: AgentManifest): ProcessRecord {
+  const { pid, parent, wishes = {} } = conception;
+  const nowMs = services.ports.clock.nowMs();
+  const wanted = wishes.class ?? manifest.class;
+  const deadlineMs = least(parent?.deadlineMs ?? undefined, wishes.deadlineMs) ?? null;
+  return {
+    pid,
+    parent: parent?.pid ?? null,
+    root: parent?.root ?? pid,
+    depth: parent === null ? 0 : parent.record.depth + 1,
+    agent: manifest.name,
+    state: "ready",
+    waits: [],
+    exit: null,
+    class: parent === null ? wanted : lowerClass(wanted, parent.standing.class),
+    tenant: parent?.standing.tenant ?? wishes.tenant ?? DEFAULT_TENANT,
+    weight: parent?.standing.weight ?? wishes.weight ?? manifest.weight,
+    tree: parent === null ? boundsOfRoot(services, manifest.tree) : manifest.tree,
+    budget: budgetFor(services, conception, manifest),
+    spent: NOTHING_SPENT,
+    reserved: NOTHING_SPENT,
+    reservations: [],
+    locks: [],
+    deadlineMs,
+    events: 0,
+    createdMs: nowMs,
+    updatedMs: nowMs,
+    subject: SUBJECT,
+    wakeMs: deadlineMs,
+  };
+}
+
+function boundsOfRoot({ options }: Services, own: TreeBounds): TreeBounds {
+  const { tree: set } = options.limits;
+  const tightest = (name: keyof typeof ROOT_BOUNDS): number =>
+    Math.min(ROOT_BOUNDS[name], set[name] ?? Infinity, own[name] ?? Infinity);
+  return { depth: tightest("depth"), breadth: tightest("breadth"), total: tightest("total") };
+}
+
+/**
+ * A root is bound by the configuration, its agent and its creator, the tightest of each. A child gets what its parent
+ * names for it; where that names nothing, its agent's own budget, as far as the parent has it left.
+ */
+function budgetFor({ ports, options }: Services, { parent, wishes }: Conception, manifest: AgentManifest): Budget {
+  if (parent === null) return tightestBudget(options.limits.budget, manifest.budget, wishes?.budget);
+  if (wishes?.budget !== undefined) return tightestBudget(manifest.budget, wishes.budget);
+  const left = ports.scheduler.budgets.left(parent.pid, ports.clock.nowMs());
+  const own: { [name in Amount]?: number } = {};
+  for (const name of AMOUNTS) {
+    const wanted = manifest.budget[name];
+    // What is used up to the last is asked for and refused, and not turned into no bound at all.
+    if (wanted !== undefined)
+      own[name] = Math.min(wanted, left[name] === undefined ? wanted : Math.max(left[name], 0) || wanted);
+  }
+  return { ...manifest.budget, ...own };
 }
 
 /** Ends a process, and with it all its descendants. Answers with the pids that ended; none if it was over already. */
@@ -139,7 +192,9 @@ async function endFamily(
       by: process.pid,
       reason: exit.how === "killed" ? exit.reason : "its parent has exited",
     };
+    await services.trees.settled(process.root);
     const parts = ended.map((member) => endOne(services, member, { exit: member === process ? exit : orphaned, by }));
+    services.trees.close(ended.map(({ record }) => record));
     const waiting = above.filter((member) => member.waitsFor(new Set(pids)));
     const roused = waiting.flatMap((member) => member.prepareRoused());
     await services.commits.commit(...parts, ...roused);
@@ -166,13 +221,15 @@ function endOne(services: Services, process: Process, { exit, by }: { exit: Exit
   const open = services.runs.get(process.pid)?.dispatched ?? [];
   process.life.exited = true;
   services.runs.drop(process.pid);
+  services.ports.scheduler.turns.forget(process.pid);
+  services.ports.scheduler.locks.forget(process.pid);
   const error = exit.how === "failed" ? { error: exit.error.code } : {};
   const header = { kind: "process.exited", how: exit.how, ...error, by, open } as const;
   return process.prepare([entryOf(header, { exit: exit as unknown as JsonObject })], { exit });
 }
 
 /** All living descendants, in memory and pinned: those on disk, and those whose creation is still on its way there. */
-async function gather(services: Services, pid: ProcessId, family: Process[]): Promise<void> {
+export async function gather(services: Services, pid: ProcessId, family: Process[]): Promise<void> {
   const PAGE = 1000;
   const parent = family.find((member) => member.pid === pid);
   const children = new Set<ProcessId>(parent?.children);

@@ -1,5 +1,6 @@
 // What processes and operators alike can do to a process: send it a message, signal it.
 import { OsError } from "../abi/errors.ts";
+import type { Budget } from "../abi/agents.ts";
 import type { Actor } from "../abi/events.ts";
 import type { MessageId, ProcessId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
@@ -52,6 +53,22 @@ export async function deliver(services: Services, letter: Letter): Promise<Deliv
     },
     release: () => table.unpin(process),
   };
+}
+
+/** Gives a living process another budget: what is named changes. Rejects with `budget_exhausted`, `conflict`, `process_gone`. */
+export function changeBudget(
+  services: Services,
+  { pid, budget, by }: { readonly pid: ProcessId; readonly budget: Budget; readonly by: Actor },
+): Promise<Budget> {
+  const { table, trees, ports, commits } = services;
+  return table.with(pid, async (process) => {
+    await trees.ensure(process.root);
+    assertAlive(process);
+    const next = { ...process.budget, ...budget };
+    if (ports.scheduler.budgets.has(pid)) ports.scheduler.budgets.change(pid, next);
+    await commits.commit(process.prepare([entryOf({ kind: "process.limited", budget: next, by })]));
+    return next;
+  });
 }
 
 type Signal = {

@@ -15,9 +15,10 @@ import type { Json } from "../abi/json.ts";
 import type { Exit, Spent } from "../abi/process.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
 import type { Life, ProcessView } from "../ports/process.ts";
+import type { Standing } from "../ports/scheduler.ts";
 import type { Batch, JournalAppend, ProcessRecord, RequestRecord, StoredEvent, StoredPayload } from "../ports/store.ts";
 import { encodeEvent, type Entry, type SubjectKey } from "./journal.ts";
-import { project } from "./transition.ts";
+import { begun, project } from "./transition.ts";
 
 /** What a process was given when it was created; the payload `spec` of its first event. */
 export type Spec = { readonly agent: Agent; readonly tools: readonly ToolDefinition[] };
@@ -41,6 +42,8 @@ export class Process implements ProcessView {
   readonly key: SubjectKey;
   /** Children that exist in memory, so that a kill finds those whose creation is still on its way to disk. */
   readonly children: Set<ProcessId> = new Set();
+  /** Where it stands among the others; made anew when that changes. */
+  #standing: Standing;
   /** What humans have been asked for this process and have not decided. Whoever takes a request from here has decided it. */
   readonly openRequests: Map<RequestId, RequestRecord>;
   #record: ProcessRecord;
@@ -68,6 +71,7 @@ export class Process implements ProcessView {
     this.key = parts.key;
     this.openRequests = new Map(parts.openRequests.map((record) => [record.request, record]));
     this.#record = { ...parts.record, events: parts.head.events };
+    this.#standing = standingOf(parts.record);
     this.#hash = parts.head.hash;
     this.#spentAtLoad = parts.record.spent;
     this.#nowMs = parts.nowMs;
@@ -88,6 +92,12 @@ export class Process implements ProcessView {
   get spent(): Spent {
     return this.#record.spent;
   }
+  get standing(): Standing {
+    return this.#standing;
+  }
+  get deadlineMs(): number | null {
+    return this.#record.deadlineMs;
+  }
   /** Whether it, or a process above it, has ended: then nothing more is written for it. */
   get over(): boolean {
     for (let member: Life | null = this.life; member !== null; member = member.parent) if (member.exited) return true;
@@ -97,7 +107,12 @@ export class Process implements ProcessView {
   /** Gives events their place in the journal and the row its new form. Must be committed, in the order of preparation. */
   prepare(
     entries: readonly Entry[],
-    extra: { payloads?: readonly StoredPayload[]; requests?: readonly RequestRecord[]; exit?: Exit } = {},
+    extra: {
+      payloads?: readonly StoredPayload[];
+      requests?: readonly RequestRecord[];
+      locks?: ProcessRecord["locks"] | undefined;
+      exit?: Exit;
+    } = {},
   ): Prepared {
     const before = this.#record;
     const events: StoredEvent[] = [];
@@ -111,7 +126,10 @@ export class Process implements ProcessView {
       this.#hash = encoded.event.hash;
       if (isFromOutside(entry.header)) this.#untold += 1;
       this.#record = project(this.#record, entry.header, atMs, extra.exit);
+      if (entry.header.kind === "process.reclassed") this.#standing = standingOf(this.#record);
+      if (entry.header.kind === "process.limited") this.life.budget = entry.header.budget;
     }
+    if (extra.locks !== undefined) this.#record = { ...this.#record, locks: extra.locks };
     const requests = [...(extra.requests ?? []), ...this.#withdrawn()];
     for (const request of requests) {
       if (request.decided === null) this.openRequests.set(request.request, request);
@@ -132,7 +150,9 @@ export class Process implements ProcessView {
 
   /** The reverse, for a program that issues a call although its row says that it waits. Undefined where it does not say so. */
   prepareReady(): Prepared | undefined {
-    return this.#record.state === "waiting" ? this.#row("ready") : undefined;
+    if (this.#record.state !== "waiting") return undefined;
+    this.#record = begun(this.#record);
+    return this.#row("ready");
   }
 
   /** Whether it waits for the exit of one of these. */
@@ -186,9 +206,27 @@ export class Process implements ProcessView {
   /** Counters alone are not worth a row on every step: they are written when anything else is, and counted anew after a crash. */
   #rowIfChanged(before: ProcessRecord): ProcessRecord[] {
     const now = this.#record;
-    return before.events === 0 || before.state !== now.state || before.waits !== now.waits ? [now] : [];
+    const changed =
+      before.state !== now.state ||
+      before.waits !== now.waits ||
+      // What bounds it must be right in the table: after a crash the accounts of a tree are opened from there.
+      before.reservations !== now.reservations ||
+      before.locks !== now.locks ||
+      before.class !== now.class ||
+      before.weight !== now.weight ||
+      before.budget !== now.budget;
+    return before.events === 0 || changed ? [now] : [];
   }
 }
+
+/** Where a process stands, by its row. */
+export const standingOf = ({ pid, root, tenant, class: name, weight }: ProcessRecord): Standing => ({
+  pid,
+  root,
+  tenant,
+  class: name,
+  weight,
+});
 
 /** Events that others append to the journal of a process that waits for them. */
 const isFromOutside = ({ kind }: EventHeader): boolean => kind === "message.delivered" || kind === "request.decided";

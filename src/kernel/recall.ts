@@ -14,7 +14,8 @@ import type { RequestKind } from "../abi/requests.ts";
 import type { Address, MessageId, ProcessId, RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import type { Spent, Wait } from "../abi/process.ts";
-import type { Decision, ProcessCall } from "../abi/syscalls.ts";
+import type { ProcessCall } from "../abi/syscalls.ts";
+import type { Decision } from "../abi/requests.ts";
 import type { Store, StoredEvent } from "../ports/store.ts";
 import { decodeValue, innerAddresses } from "./encoding.ts";
 import {
@@ -27,7 +28,7 @@ import {
   payloadTexts,
   type SubjectKey,
 } from "./journal.ts";
-import { NOTHING_SPENT, spendFor } from "./transition.ts";
+import { NOTHING_SPENT, plus, spendFor } from "./amounts.ts";
 
 const PAGE_EVENTS = 256;
 /** Pages on their way while one is awaited and worked through. */
@@ -49,6 +50,8 @@ export type RecordedCall = {
   readonly argsText: string | undefined;
   wait?: Wait;
   intended: boolean;
+  /** What was reserved for it, each time that it was made. */
+  reserved: Spent | undefined;
   requests: RecordedRequest[];
   outcome?: Outcome;
 };
@@ -199,6 +202,7 @@ export class Recall {
     if (!("syscall" in header)) return;
     const call = this.#callOf(header.call, header.syscall, payloads["args"]);
     if (header.kind === "call.waiting") call.wait = header.wait;
+    if (header.kind === "call.reserved") call.reserved = plus(call.reserved ?? NOTHING_SPENT, header.amounts);
     if (header.kind === "call.intended") {
       call.intended = true;
       // A settlement answers for the dispatch before it, and says nothing of this one.
@@ -230,7 +234,7 @@ export class Recall {
   #callOf(number: number, syscall: ProcessCall, argsText: string | undefined): RecordedCall {
     const known = this.#calls.get(number);
     if (known !== undefined) return known;
-    const call: RecordedCall = { number, syscall, argsText, intended: false, requests: [] };
+    const call: RecordedCall = { number, syscall, argsText, intended: false, reserved: undefined, requests: [] };
     this.#calls.set(number, call);
     return call;
   }

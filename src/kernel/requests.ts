@@ -12,7 +12,7 @@ import { requestIdOf } from "../abi/ids.ts";
 import type { RequestId } from "../abi/ids.ts";
 import type { RequestKind } from "../abi/requests.ts";
 import type { JsonObject } from "../abi/json.ts";
-import type { InboxItem } from "../abi/syscalls.ts";
+import type { InboxItem } from "../abi/requests.ts";
 import type { RequestRecord } from "../ports/store.ts";
 import type { LiveCall } from "./call.ts";
 import { entryOf } from "./process.ts";
@@ -114,12 +114,16 @@ const aboutCall = ({ syscall, args, tool, effect }: LiveCall): Pick<InboxItem, "
 export function describeCall({ syscall, args, tool }: LiveCall): string {
   if (tool === undefined) return syscall;
   const values = (args as { args: JsonObject }).args;
-  const summary = tool.manifest.summary?.replaceAll(/\{(\w+)\}/g, (whole, name: string) => {
+  const { summary } = tool.manifest;
+  return summary === undefined ? `${tool.name} ${JSON.stringify(values)}` : filled(summary, values);
+}
+
+/** A manifest's text with `{name}` replaced by that argument; a name that is not among them stays as it is. */
+export const filled = (text: string, values: JsonObject): string =>
+  text.replaceAll(/\{(\w+)\}/g, (whole, name: string) => {
     const value = values[name];
     return value === undefined ? whole : typeof value === "string" ? value : JSON.stringify(value);
   });
-  return summary ?? `${tool.name} ${JSON.stringify(values)}`;
-}
 
 /** A human's no, as the process hears it. */
 export function refusal(decided: Decided): OsError {

@@ -7,13 +7,20 @@
 //       between two of them is the same in every run: this is what makes replay exact.
 //   U2. Recorded outcomes come first; a live one is delivered when the journal has none left.
 //   U3. A wait that is poked between its check and its sleep does not sleep: no wake-up is lost.
-//   U4. After `dispose` the program hears nothing and nothing that it does is heard.
+//   U4. A program is idle when all its calls wait and it says itself that it has nothing else to do (or has nobody to ask,
+//       since it runs in this event loop). One that does not say so, truly or not, is busy: until it is given
+//       an outcome or issues a call, when it is asked anew, or until COMPUTE_BESIDE_WAITS_MS_MAX after it was asked, when it counts
+//       as idle whatever it does. One that says so falsely loses what it was computing, and nothing else.
+//   U5. A stopped run starts nothing: calls that are being performed are seen to their end and recorded, the others are
+//       forgotten with the run and issued anew by the next one.
+//   U6. After `dispose` the program hears nothing and nothing that it does is heard.
 import { OsError } from "../abi/errors.ts";
 import type { Actor, EventHeader } from "../abi/events.ts";
 import type { RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
-import { CALLS_IN_FLIGHT_MAX } from "../abi/limits.ts";
-import type { Decision, ProcessCall } from "../abi/syscalls.ts";
+import { CALLS_IN_FLIGHT_MAX, COMPUTE_BESIDE_WAITS_MS_MAX } from "../abi/limits.ts";
+import type { ProcessCall } from "../abi/syscalls.ts";
+import type { Decision } from "../abi/requests.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { ProgramHost, ProgramRun } from "../ports/program.ts";
 import type { Process } from "./process.ts";
@@ -30,7 +37,11 @@ export type Issued = {
 /** A call that the program issued and has not seen the outcome of. */
 type Pending = {
   waiting: boolean;
+  /** It waits for what the scheduler gives. */
+  queued: boolean;
   dispatched: boolean;
+  /** Somebody does it, or its outcome is on its way to disk. */
+  performing: boolean;
   readonly resolve: (value: Json) => void;
   readonly reject: (error: OsError) => void;
 };
@@ -65,11 +76,19 @@ export class Run {
   readonly #answers: { readonly number: number; readonly outcome: Outcome }[] = [];
   readonly #decisions = new Map<RequestId, Decided>();
   readonly #sleepers = new Set<() => void>();
+  /** Rejected when the run is disposed of. */
+  readonly #gone = Promise.withResolvers<never>();
+  /** The last of its calls that is to be alone with a key, by key. */
+  readonly #alone = new Map<string, Promise<void>>();
   #mail: Mail[] | undefined;
   readonly #lateMail: Mail[] = [];
   #program: ProgramRun | undefined;
   #delivering = false;
   #idleCheck = false;
+  /** Whether the program has said that it is idle, and nothing has come from it or gone to it since (U4). */
+  #saidIdle = false;
+  /** It has been asked whether it is idle; this forgets that. */
+  #unask: (() => void) | undefined;
   #frozen = false;
   #ended = false;
   /** How many calls the program has issued in this run. */
@@ -82,6 +101,8 @@ export class Run {
     this.#recall = parts.recall;
     this.#clock = parts.clock;
     this.#events = parts.events;
+    // Most runs have nobody waiting when they end.
+    this.#gone.promise.catch(() => {});
   }
 
   /** Fires when the process's calls are to be given up. */
@@ -151,7 +172,9 @@ export class Run {
       // How many are under way when a call arrives can differ from run to run, so the refusal is an outcome like any other:
       // recorded, and read back.
       const crowded = this.#pending.size >= CALLS_IN_FLIGHT_MAX;
-      this.#pending.set(issued.number, { waiting: false, dispatched: false, resolve, reject });
+      const idle = { waiting: false, queued: false, dispatched: false, performing: false };
+      this.#pending.set(issued.number, { ...idle, resolve, reject });
+      this.#active();
       this.#issuedCalls = Math.max(this.#issuedCalls, issued.number + 1);
       this.#events.issued(this, crowded ? { ...issued, crowded } : issued);
     });
@@ -166,10 +189,24 @@ export class Run {
   /** The outcome of a live call; durable by now. */
   answer(number: number, outcome: Outcome): void {
     const pending = this.#pending.get(number);
-    if (pending !== undefined) pending.dispatched = false;
+    if (pending !== undefined) pending.dispatched = pending.performing = false;
     this.#answers.push({ number, outcome });
     this.#pump();
     if (this.#frozen) this.#scheduleIdleCheck();
+  }
+
+  /** The call is about to be performed; false if it must not be, since the process was stopped before (U5). */
+  begin(number: number): boolean {
+    const pending = this.#pending.get(number);
+    if (pending !== undefined) pending.performing = !this.#frozen;
+    // It may have been the last one that the run was waiting for.
+    if (this.#frozen) this.#scheduleIdleCheck();
+    return !this.#frozen;
+  }
+
+  /** Whether a call has no outcome, whatever became of it on its way: the process was stopped before it was performed. */
+  withholds(number: number): boolean {
+    return this.#frozen && this.#pending.get(number)?.performing !== true;
   }
 
   markDispatched(number: number): void {
@@ -183,7 +220,7 @@ export class Run {
     options: { readonly pokes: number; readonly untilMs?: number | undefined },
   ): Promise<void> {
     const pending = this.#pending.get(number);
-    // Nothing of a run that was disposed of goes on (U4): whoever sleeps in it is forgotten with it.
+    // Nothing of a run that was disposed of goes on (U6): whoever sleeps in it is forgotten with it.
     if (this.#disposed || pending === undefined) return new Promise(() => {});
     if (this.#pokes !== options.pokes) return;
     pending.waiting = true;
@@ -203,6 +240,40 @@ export class Run {
       this.signal.addEventListener("abort", timer.cancel, { once: true });
     });
     pending.waiting = false;
+  }
+
+  /** A call waits for what the scheduler gives, and the process with it: it holds nothing, and may leave memory. */
+  async queue<T>(number: number, given: Promise<T>): Promise<T> {
+    const pending = this.#pending.get(number);
+    if (pending === undefined) return given;
+    pending.waiting = true;
+    pending.queued = true;
+    this.#scheduleIdleCheck();
+    try {
+      // Of a run that is disposed of, what was taken on the way here is given back; its place in the queue may be kept.
+      return await Promise.race([given, this.#gone.promise]);
+    } finally {
+      pending.waiting = false;
+      pending.queued = false;
+    }
+  }
+
+  /** Waits until no other call of this run is at a key; gives what lets the next one in. */
+  async alone(number: number, key: string): Promise<() => void> {
+    const before = this.#alone.get(key);
+    const left = Promise.withResolvers<void>();
+    this.#alone.set(key, left.promise);
+    if (before !== undefined) await this.queue(number, before);
+    return () => {
+      if (this.#alone.get(key) === left.promise) this.#alone.delete(key);
+      left.resolve();
+    };
+  }
+
+  /** Whether any of its calls waits for what the scheduler gives. */
+  get queued(): boolean {
+    for (const { queued } of this.#pending.values()) if (queued) return true;
+    return false;
   }
 
   /** Something may have changed: every waiting call looks again. */
@@ -246,7 +317,9 @@ export class Run {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#active();
     this.#abort.abort();
+    this.#gone.reject(new OsError("cancelled", "The call was given up: its process has ended, or has left memory."));
     this.#program?.dispose();
     this.#pending.clear();
     this.#sleepers.clear();
@@ -257,6 +330,7 @@ export class Run {
     const next = this.#next();
     if (next === undefined) return;
     this.#delivering = true;
+    this.#active();
     const pending = this.#pending.get(next.number);
     this.#pending.delete(next.number);
     this.#reissued.delete(next.number);
@@ -290,22 +364,50 @@ export class Run {
     setImmediate(() => {
       this.#idleCheck = false;
       if (this.idle) this.#events.idle(this);
+      else if (!this.#disposed && this.#callsWait()) this.#askIdle();
     });
+  }
+
+  /** The program has something to do, or is heard of: what it said before about being idle holds no longer. */
+  #active(): void {
+    this.#saidIdle = false;
+    this.#unask?.();
+    this.#unask = undefined;
+  }
+
+  #askIdle(): void {
+    if (this.#unask !== undefined) return;
+    const said = this.#program?.idle?.();
+    if (said === undefined) return;
+    let forgotten = false;
+    const takeAsIdle = (): void => {
+      if (forgotten) return;
+      this.#active();
+      this.#saidIdle = true;
+      this.#scheduleIdleCheck();
+    };
+    const cancel = this.#clock.after(COMPUTE_BESIDE_WAITS_MS_MAX, takeAsIdle);
+    this.#unask = () => {
+      forgotten = true;
+      cancel();
+    };
+    void said.then(takeAsIdle);
   }
 
   /** Whether nothing happens until something comes from outside. */
   get idle(): boolean {
-    return !this.#disposed && this.#isIdle();
+    if (this.#disposed || !this.#callsWait()) return false;
+    return this.#frozen || this.#saidIdle || this.#program?.idle === undefined;
   }
 
-  #isIdle(): boolean {
+  #callsWait(): boolean {
     const settled =
       this.#frozen || (this.#recall.exhausted && this.#recall.nextOutcome === undefined && this.#answers.length === 0);
     const calls = [...this.#pending.values()];
     return (
       settled &&
       (this.#frozen || calls.length > 0) &&
-      calls.every(({ waiting, dispatched }) => waiting || (this.#frozen && !dispatched))
+      calls.every(({ waiting, performing }) => waiting || (this.#frozen && !performing))
     );
   }
 }

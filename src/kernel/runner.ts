@@ -3,16 +3,21 @@
 // Boundary: starts programs and hears what becomes of them; what their calls do is the path's affair.
 //
 // Invariants:
-//   N1. At most `processesInMemory` programs are in memory. The ready ones wait in order of arrival; one that only waits
-//       makes room at once when it is needed, and by itself after `parkAfterMs`.
+//   N1. At most `processesInMemory` programs are in memory. The ready ones wait in the scheduler's order; one that only
+//       waits makes room at once when it is needed, and by itself after `parkAfterMs`. One that waits for its turn at a
+//       resource makes room for a more urgent one, or where nothing else does, and keeps its place in the queue.
 //   N2. What is taken out of memory can be brought back: its journal holds all that it knew.
 //   N3. When the store refuses a batch, memory is ahead of the journal: everything in memory is dropped and, once the
 //       store works again, read back. Nothing that was acknowledged is lost.
 import { type ErrorRecord, errorRecord, OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
+import { rankOf } from "../abi/scheduling.ts";
+import type { ReadyOrder } from "../ports/scheduler.ts";
+import type { ProcessRecord } from "../ports/store.ts";
 import { end } from "./lifecycle.ts";
-import { entryOf } from "./process.ts";
+import { entryOf, type Process, standingOf } from "./process.ts";
+import { least } from "./amounts.ts";
 import { Recall } from "./recall.ts";
 import { type Issued, type Notice, Run, type RunEvents } from "./run.ts";
 import type { Runs, Services } from "./services.ts";
@@ -29,7 +34,8 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 export class Runner implements Runs {
   #services: Services | undefined;
   readonly #runs = new Map<ProcessId, Run>();
-  readonly #queue = new Set<ProcessId>();
+  /** Processes whose row is being read, to learn where they stand. */
+  readonly #looking = new Set<ProcessId>();
   readonly #starting = new Set<ProcessId>();
   /** Runs that only wait, oldest first, with what cancels their way out of memory. */
   readonly #parked = new Map<ProcessId, () => void>();
@@ -73,7 +79,7 @@ export class Runner implements Runs {
   }
   /** Processes that wait for room in memory. */
   get queued(): number {
-    return this.#queue.size;
+    return this.#services === undefined ? 0 : this.#ready.size + this.#looking.size;
   }
 
   get(pid: ProcessId): Run | undefined {
@@ -87,8 +93,32 @@ export class Runner implements Runs {
       run.poke();
       return;
     }
-    this.#queue.add(pid);
-    this.#pump();
+    this.#enqueue(pid);
+  }
+
+  /** Has a process stand in line for room in memory. */
+  #enqueue(pid: ProcessId): void {
+    if (this.#closed || this.#looking.has(pid) || this.#ready.has(pid)) return;
+    const { table, ports } = this.#of();
+    const loaded = table.loaded(pid);
+    if (loaded !== undefined) {
+      this.#ready.add(loaded.standing);
+      return this.#pump();
+    }
+    const generation = this.#generation;
+    this.#looking.add(pid);
+    ports.store.process(pid).then(
+      (record) => {
+        if (generation !== this.#generation || !this.#looking.delete(pid)) return;
+        if (record !== undefined && record.state !== "exited") this.#ready.add(standingOf(record));
+        this.#pump();
+      },
+      (error: unknown) => this.halt(error),
+    );
+  }
+
+  get #ready(): ReadyOrder {
+    return this.#of().ports.scheduler.ready;
   }
 
   notice(pid: ProcessId, notice: Notice): void {
@@ -99,6 +129,8 @@ export class Runner implements Runs {
 
   drop(pid: ProcessId): void {
     this.#unpark(pid);
+    this.#ready.delete(pid);
+    this.#looking.delete(pid);
     const run = this.#runs.get(pid);
     if (run === undefined) return;
     run.dispose();
@@ -142,6 +174,8 @@ export class Runner implements Runs {
   /** The store refused a batch: see N3. */
   halt(error: unknown): void {
     this.#generation += 1;
+    this.#of().trees.clear();
+    this.#of().locks.clear();
     if (this.#halted || this.#closed) return this.#of().table.clear();
     this.#halted = true;
     const { options, ports } = this.#of();
@@ -163,34 +197,46 @@ export class Runner implements Runs {
   async #recover(): Promise<void> {
     const { store } = this.#of().ports;
     let before: ProcessId | undefined;
-    const pids: ProcessId[] = [];
+    const ready: ProcessRecord[] = [];
     for (;;) {
       const page = await store.processes({
         states: ["ready", "running"],
         limit: PAGE,
         ...(before === undefined ? {} : { before }),
       });
-      pids.push(...page.map(({ pid }) => pid));
+      ready.push(...page);
       before = page.at(-1)?.pid;
       if (page.length < PAGE) break;
     }
-    for (const pid of pids.reverse()) this.#queue.add(pid);
+    for (const record of ready.reverse()) this.#ready.add(standingOf(record));
     this.#alarmMs = Infinity;
     this.alarm((await store.nextWakeMs()) ?? Infinity);
     this.#pump();
   }
 
-  /** Takes out one that only waits, to make room; false if there is none. */
+  /**
+   * Takes out one that only waits, to make room; false if there is none. Whoever waits for something from outside goes
+   * first, the oldest; then of those that wait for a turn the least urgent.
+   */
   #park(): boolean {
+    let idlest: Run | undefined;
     for (const pid of [...this.#parked.keys()]) {
-      if (this.#runs.get(pid)?.idle === true) {
+      const run = this.#runs.get(pid);
+      // Its own timer has set it going since.
+      if (run?.idle !== true) this.#unpark(pid);
+      else if (!run.queued) {
         this.drop(pid);
         return true;
-      }
-      // Its own timer has set it going since.
-      this.#unpark(pid);
+      } else if (idlest === undefined || rankOf(run.process.standing.class) >= rankOf(idlest.process.standing.class))
+        idlest = run;
     }
-    return false;
+    if (idlest === undefined) return false;
+    const { pid } = idlest.process;
+    const { turns, locks } = this.#of().ports.scheduler;
+    turns.park(pid);
+    locks.park(pid);
+    this.drop(pid);
+    return true;
   }
 
   #of(): Services {
@@ -202,18 +248,29 @@ export class Runner implements Runs {
     for (const cancel of this.#parked.values()) cancel();
     for (const run of this.#runs.values()) run.dispose();
     this.#parked.clear();
+    const { turns, locks } = this.#of().ports.scheduler;
+    for (const pid of this.#runs.keys()) {
+      turns.forget(pid);
+      // What it held durably is read back; what was on its way to the journal is not.
+      locks.forget(pid);
+    }
     this.#runs.clear();
-    this.#queue.clear();
+    this.#ready.clear();
+    this.#looking.clear();
     this.#starting.clear();
   }
 
   #pump(): void {
     if (this.#halted || this.#closed) return;
     const { limits } = this.#of().options;
-    for (const pid of this.#queue) {
-      if (this.#runs.size + this.#starting.size >= limits.processesInMemory && !this.#park()) return;
-      this.#queue.delete(pid);
-      if (!this.#starting.has(pid)) this.#bringIn(pid);
+    while (this.#ready.size > 0) {
+      if (this.#runs.size + this.#starting.size >= limits.processesInMemory) {
+        // Whoever leaves lets others in by itself: is there still room?
+        if (!this.#park()) return;
+        continue;
+      }
+      const pid = this.#ready.next();
+      if (pid !== undefined && !this.#starting.has(pid)) this.#bringIn(pid);
     }
   }
 
@@ -239,6 +296,7 @@ export class Runner implements Runs {
     const due = state === "waiting" && wakeMs !== null && wakeMs <= ports.clock.nowMs();
     const stale = this.#halted || this.#closed || generation !== this.#generation || this.#runs.has(pid);
     if (stale || process.over || (state !== "ready" && !due)) return table.unpin(process);
+    if (this.#isLate(process)) return this.#endLate(process).finally(() => table.unpin(process));
     // From here on events that are appended from outside reach the run; the ones before are read back.
     const recall = new Recall(ports.store, pid, { end: process.record.events });
     const run = new Run(process, { recall, clock: ports.clock, events: this.#events });
@@ -250,6 +308,30 @@ export class Runner implements Runs {
       if (!run.disposed) this.drop(pid);
       throw error;
     }
+  }
+
+  /** Whether a process is past its deadline; if that is to come, it will be looked at then. */
+  #isLate({ deadlineMs }: Process): boolean {
+    if (deadlineMs === null) return false;
+    const late = this.#of().ports.clock.nowMs() >= deadlineMs;
+    if (!late) this.alarm(deadlineMs);
+    return late;
+  }
+
+  async #endLate(process: Process): Promise<void> {
+    const deadlineMs = process.deadlineMs ?? 0;
+    const error = new OsError(
+      "deadline_exceeded",
+      `Process ${process.pid} was not over by its deadline, ${new Date(deadlineMs).toISOString()}, and was ended with all that it had started.`,
+      { data: { deadlineMs, neededMs: 0 } },
+    );
+    await end(this.#of(), process, { how: "failed", error: error.toJSON() }, "reeve");
+  }
+
+  /** The earliest deadline to come of those in memory. */
+  #nextDeadlineMs(nowMs: number): number | undefined {
+    const deadlines = [...this.#runs.values()].flatMap(({ process: { deadlineMs } }) => deadlineMs ?? []);
+    return least(...deadlines.filter((deadlineMs) => deadlineMs > nowMs));
   }
 
   #issued(run: Run, issued: Issued): void {
@@ -275,17 +357,22 @@ export class Runner implements Runs {
       return;
     }
     if (this.#parked.has(pid)) return;
-    const cancel = ports.clock.after(options.limits.parkAfterMs, () => {
-      this.#parked.delete(pid);
-      if (run.idle) this.drop(pid);
-    });
-    this.#parked.set(pid, cancel);
+    if (run.queued) {
+      // Ready in the table's eyes: after a restart it asks for its turn again.
+      this.#parked.set(pid, () => {});
+    } else {
+      const cancel = ports.clock.after(options.limits.parkAfterMs, () => {
+        this.#parked.delete(pid);
+        if (run.idle && !run.queued) this.drop(pid);
+      });
+      this.#parked.set(pid, cancel);
+      const waiting = run.process.prepareWaiting();
+      // A refusal halts the runner; there is nobody else to tell.
+      if (waiting !== undefined) commits.commit(waiting).catch(() => {});
+    }
     this.alarm(record.wakeMs ?? Infinity);
-    const waiting = run.process.prepareWaiting();
-    // A refusal halts the runner; there is nobody else to tell.
-    if (waiting !== undefined) commits.commit(waiting).catch(() => {});
     // Whoever waits for room need not wait until this one leaves by itself.
-    if (this.#queue.size > 0) this.#pump();
+    if (this.#ready.size > 0) this.#pump();
   }
 
   #unpark(pid: ProcessId): void {
@@ -321,12 +408,14 @@ export class Runner implements Runs {
     this.#alarmMs = Infinity;
     const { ports } = this.#of();
     const nowMs = ports.clock.nowMs();
+    for (const { process } of [...this.#runs.values()])
+      if (this.#isLate(process)) this.#endLate(process).catch((error: unknown) => this.halt(error));
     const due = async (): Promise<void> => {
       const pids = await ports.store.due(nowMs, PAGE);
       for (const pid of pids) this.wake(pid);
       // Those just woken stand as due until they have gone on; what is still due then is looked at again.
-      const nextMs = await ports.store.nextWakeMs();
-      if (nextMs !== null) this.alarm(nextMs <= nowMs ? nowMs + LOOK_AGAIN_MS : nextMs);
+      const nextMs = least(await ports.store.nextWakeMs(), this.#nextDeadlineMs(nowMs));
+      if (nextMs !== undefined) this.alarm(nextMs <= nowMs ? nowMs + LOOK_AGAIN_MS : nextMs);
     };
     due().catch((error: unknown) => this.halt(error));
   }

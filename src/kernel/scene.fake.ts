@@ -7,7 +7,7 @@ import type { Event } from "../abi/events.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import type { Exit } from "../abi/process.ts";
-import type { InboxItem } from "../abi/syscalls.ts";
+import type { InboxItem } from "../abi/requests.ts";
 import type { Batch, Store } from "../ports/store.ts";
 
 const PATIENCE_MS = 5_000;

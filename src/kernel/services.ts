@@ -1,22 +1,27 @@
 // What the parts of the kernel share: the ports it was given, and the few things that every part needs.
 import type { Budget } from "../abi/agents.ts";
 import type { ProcessId } from "../abi/ids.ts";
+import type { TreeBounds } from "../abi/scheduling.ts";
+import type { Calendar } from "../ports/calendar.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Governance } from "../ports/governance.ts";
 import type { Identity } from "../ports/identity.ts";
 import type { Models } from "../ports/model.ts";
 import type { AgentSource, ProgramHost } from "../ports/program.ts";
 import type { Random } from "../ports/random.ts";
-import type { Scheduler } from "../ports/scheduler.ts";
+import type { Resource, Scheduler } from "../ports/scheduler.ts";
 import type { Store } from "../ports/store.ts";
-import type { Check } from "../abi/syscalls.ts";
+import type { Check } from "../abi/reports.ts";
 import type { Tools } from "../ports/tools.ts";
 import type { Bus } from "./bus.ts";
 import type { Contexts } from "./contexts.ts";
 import type { Commits } from "./commits.ts";
 import type { OsError } from "../abi/errors.ts";
+import type { HeldLocks } from "./locks.ts";
 import type { Notice, Run } from "./run.ts";
+import type { Schedules } from "./schedules.ts";
 import type { ProcessTable } from "./table.ts";
+import type { Trees } from "./trees.ts";
 
 /** Everything that the kernel is joined to. */
 export type KernelPorts = {
@@ -30,6 +35,7 @@ export type KernelPorts = {
   readonly identity: Identity;
   readonly governance: Governance;
   readonly scheduler: Scheduler;
+  readonly calendar: Calendar;
   /** What the machine and the configuration add to `system.inspect`. */
   readonly checks: () => Promise<readonly Check[]>;
 };
@@ -37,8 +43,11 @@ export type KernelPorts = {
 export type KernelLimits = {
   readonly processesInMemory: number;
   readonly parkAfterMs: number;
-  /** For processes whose agent and creator set none. */
+  /** For every root, unless its agent or its creator sets less. */
   readonly budget: Budget;
+  readonly tree: TreeBounds;
+  /** Slots of resources, by name, that are kept free for a class and those above it. */
+  readonly reserved: { readonly [resource: string]: Resource["reserved"] };
 };
 
 export type KernelOptions = {
@@ -57,11 +66,17 @@ export type Services = {
   readonly commits: Commits;
   readonly bus: Bus;
   readonly contexts: Contexts;
+  readonly trees: Trees;
+  readonly locks: HeldLocks;
+  readonly schedules: Schedules;
   readonly runs: Runs;
 };
 
 /** The runs of programs, as the rest of the kernel sees them. */
 export interface Runs {
+  /** Programs in memory, and ready ones that wait for room. */
+  readonly size: number;
+  readonly queued: number;
   get(pid: ProcessId): Run | undefined;
   /** The process may have something to do: told to look again if it runs; run, when there is room, if it is ready or its time has come. */
   wake(pid: ProcessId): void;

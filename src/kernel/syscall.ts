@@ -13,10 +13,10 @@ import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import { rowOf } from "../abi/syscalls.ts";
 import type { Decision } from "../ports/identity.ts";
-import type { Lease } from "../ports/scheduler.ts";
+import { admit } from "./admission.ts";
 import { differenceOf, type LiveCall, receive } from "./call.ts";
 import { intend, perform, type Settled, untilKnown } from "./dispatch.ts";
-import { type Performed, PERFORMERS } from "./performers.ts";
+import type { Performed } from "./performer.ts";
 import { record } from "./record.ts";
 import { askHuman, describeCall, refusal } from "./requests.ts";
 import type { Issued, Run } from "./run.ts";
@@ -51,14 +51,20 @@ async function settle(context: CallContext): Promise<Settled> {
 
 /** One dispatch. What it occupies is given back before anybody waits for anything. */
 async function attempt(context: CallContext): Promise<Performed> {
-  const lease = await admit(context); //                         7  admit
+  const admission = await admit(context); //                     7  admit: admission.ts
+  let performed: Performed | undefined;
   try {
+    if (!context.run.begin(context.call.number)) throw withheld(context.call.number);
     await intend(context); //                                    8  intend
-    return await perform(context); //                            9  perform
+    performed = await perform(context); //                       9  perform
+    return performed;
   } finally {
-    lease?.release();
+    admission?.release(usedBy(performed));
   }
 }
+
+const withheld = (call: number): OsError =>
+  new OsError("cancelled", `Call ${call} was not begun: its process was stopped before its turn came.`);
 
 /** Answers from the journal if it holds the outcome; stops the process if it holds another call. */
 async function recall(run: Run, call: LiveCall): Promise<"answered" | "live"> {
@@ -73,6 +79,7 @@ async function recall(run: Run, call: LiveCall): Promise<"answered" | "live"> {
   run.process.recount(run.recall.spent);
   if (recorded === undefined) return "live";
   call.recorded = recorded;
+  call.lost = recorded.reserved;
   call.begun = true;
   call.wait = recorded.wait;
   return "live";
@@ -108,9 +115,9 @@ async function approve(context: CallContext, decision: Decision): Promise<void> 
   call.approval = request;
 }
 
-function admit({ services, run, call }: CallContext): Promise<Lease> | Lease | undefined {
-  const resource = PERFORMERS[call.syscall].resource({ services, run, call });
-  return resource === null ? undefined : services.ports.scheduler.admit(run.process, resource, run.signal);
+function usedBy(performed: Performed | undefined): { readonly tokens: number } | undefined {
+  const usage = performed?.kind === "value" ? performed.usage : undefined;
+  return usage === undefined ? undefined : { tokens: usage.inputTokens + usage.outputTokens };
 }
 
 function judge({ services, run, call }: CallContext, done: Settled): Settled {

@@ -10,8 +10,18 @@ import type { Json } from "../abi/json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "../abi/limits.ts";
 import type { Life } from "../ports/process.ts";
 import type { Random } from "../ports/random.ts";
-import type { ProcessRecord, Store } from "../ports/store.ts";
-import { distantAddresses, openEvent, payloadTexts, subjectKeyOf, type SubjectKey } from "./journal.ts";
+import type { ProcessRecord, Store, StoredEvent } from "../ports/store.ts";
+import {
+  addressOf,
+  chainHash,
+  CHAIN_START,
+  distantAddresses,
+  openEvent,
+  type Opened,
+  payloadTexts,
+  subjectKeyOf,
+  type SubjectKey,
+} from "./journal.ts";
 import { Process, type Head, type Spec } from "./process.ts";
 
 /** A process cannot have more requests open than calls under way. */
@@ -23,6 +33,23 @@ const noSuchProcess = (pid: ProcessId): OsError =>
   new OsError("not_found", `There is no process ${pid}. \`reeve ps --all\` lists those that there are.`, {
     data: { what: "process", id: pid },
   });
+
+const damaged = (pid: ProcessId, what: string): OsError =>
+  new OsError(
+    "conflict",
+    `The journal of process ${pid} is damaged: ${what}. The process is not run, and nothing of it was changed. \`reeve doctor\` says what else is damaged; restore the data folder from a backup to get it back.`,
+    { data: { what: "journal", id: pid } },
+  );
+
+/** The event, or undefined where what stands beside its header is no JSON any more. */
+function opensOrNot(stored: StoredEvent): Opened | undefined {
+  try {
+    return openEvent(stored);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
 
 export class ProcessTable {
   readonly #store: Store;
@@ -80,6 +107,11 @@ export class ProcessTable {
     return process;
   }
 
+  /** The process, if it is in memory now. */
+  loaded(pid: ProcessId): Process | undefined {
+    return this.#slots.get(pid)?.loaded;
+  }
+
   has(pid: ProcessId): boolean {
     return this.#slots.has(pid);
   }
@@ -107,7 +139,10 @@ export class ProcessTable {
     if (record === undefined) throw noSuchProcess(pid);
     const parent = record.parent === null ? null : await this.life(record.parent);
     // Another load may have been quicker.
-    return this.#lives.get(pid)?.deref() ?? this.#remember({ pid, parent, exited: record.state === "exited" });
+    return (
+      this.#lives.get(pid)?.deref() ??
+      this.#remember({ pid, parent, exited: record.state === "exited", budget: record.budget })
+    );
   }
 
   #remember(life: Life): Life {
@@ -127,18 +162,24 @@ export class ProcessTable {
     const [life, key, created, openRequests] = await Promise.all([
       this.life(pid),
       this.subjectKey(record.subject),
-      this.created(pid),
+      this.created(record),
       this.#store.openRequests({ pid, limit: REQUESTS_MAX }),
     ]);
     const head = { events: last.seq + 1, hash: last.hash };
     return new Process({ record, head, life, ...created, key, openRequests, nowMs: this.#nowMs });
   }
 
-  /** What the process was created with. Rejects with `not_found` where the payload was erased. */
-  async created(pid: ProcessId): Promise<{ readonly spec: Spec; readonly task: Json }> {
-    const [first] = await this.#store.events(pid, 0, 1);
+  /**
+   * What the process was created with. Rejects with `not_found` where the payload was erased, and with `conflict` where it, or
+   * the event that names it, is not what was recorded: nothing is run on what somebody else may have written.
+   */
+  async created({ pid, subject }: ProcessRecord): Promise<{ readonly spec: Spec; readonly task: Json }> {
+    const [[first], key] = await Promise.all([this.#store.events(pid, 0, 1), this.subjectKey(subject)]);
     if (first === undefined) throw noSuchProcess(pid);
-    const opened = openEvent(first);
+    if (chainHash(CHAIN_START, first.header) !== first.hash)
+      throw damaged(pid, "its first event does not fit its hash");
+    const opened = opensOrNot(first);
+    if (opened === undefined) throw damaged(pid, "the payloads of its first event cannot be read");
     const { spec, task } = payloadTexts(opened, await this.#store.payloads(distantAddresses([opened])));
     if (spec === undefined || task === undefined)
       throw new OsError(
@@ -146,6 +187,8 @@ export class ProcessTable {
         `What process ${pid} was created with has been erased; it can be listed, but not run.`,
         { data: { what: "payload", id: pid } },
       );
+    for (const [name, text] of Object.entries({ spec, task }))
+      if (addressOf(key, text) !== opened.addresses[name]) throw damaged(pid, `its ${name} is not what was recorded`);
     return { spec: JSON.parse(spec) as Spec, task: JSON.parse(task) as Json };
   }
 }

@@ -3,10 +3,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import { done, fakeTools, type TestProgram } from "../../test/system.ts";
 import { Chance } from "../../test/simulation/chance.ts";
 import type { EventHeader } from "../abi/events.ts";
+import type { RequestId } from "../abi/ids.ts";
 import type { Exit } from "../abi/process.ts";
 import type { ProcessRecord } from "../ports/store.ts";
 import { type Scene, scene, turns } from "./scene.fake.ts";
-import { NOTHING_SPENT, project, rowOfRecord, wakeMsOf } from "./transition.ts";
+import { NOTHING_SPENT } from "./amounts.ts";
+import { project, rowOfRecord, wakeMsOf } from "./transition.ts";
 
 const open: Scene[] = [];
 afterEach(() => open.splice(0).forEach((one) => one.close()));
@@ -92,7 +94,7 @@ describe("the row of a process", () => {
         expect(projected.events).toBe(events.length);
         expect(waitless(projected), `seed ${seed}, ${row.pid}`).toEqual(waitless(row));
         expect(row.state === "exited" ? projected.spent : row.spent).toEqual(row.spent);
-        expect(row.wakeMs).toBe(wakeMsOf(row.waits));
+        expect(row.wakeMs).toBe(wakeMsOf(row.waits, row.deadlineMs));
         expect(rowOfRecord(row)).not.toHaveProperty("subject");
       }
       system.close();
@@ -105,6 +107,9 @@ describe("project", () => {
     state: "waiting",
     waits: [],
     spent: NOTHING_SPENT,
+    reserved: NOTHING_SPENT,
+    reservations: [],
+    deadlineMs: null,
     events: 5,
     exit: null,
     wakeMs: null,
@@ -134,6 +139,17 @@ describe("project", () => {
     ])
       expect(after(stopped, header).state).toBe("stopped");
     expect(after(stopped, { kind: "process.continued", by: "x" }).state).toBe("ready");
+  });
+
+  it("ends the wait of a request with its decision, and no other", () => {
+    const waits: ProcessRecord["waits"] = [
+      { on: "human", call: 0, request: "r_a" as RequestId },
+      { on: "human", call: 1, request: "r_b" as RequestId },
+      { on: "time", call: 2, untilMs: 7 },
+    ];
+    const decided = after({ ...row, waits, wakeMs: 7 }, { kind: "request.decided", call: 0, request: "r_a" });
+    expect(decided).toMatchObject({ state: "ready", waits: waits.slice(1), wakeMs: 7 });
+    expect(after({ ...row, waits }, { kind: "request.decided", call: 0, request: "r_c" }).waits).toBe(waits);
   });
 
   it("counts only the calls that cost somebody something", () => {

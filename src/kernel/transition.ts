@@ -4,38 +4,49 @@
 // they are no events: that all the process does is wait (`waiting`, set by the run; a row that was rebuilt without it
 // is `ready`, which is always safe), and that it is in memory (`running`, which is never stored).
 import type { EventHeader } from "../abi/events.ts";
-import type { Exit, ProcessRow, Spent, Wait } from "../abi/process.ts";
-import type { ProcessCall } from "../abi/syscalls.ts";
+import type { Exit, ProcessRow, Wait } from "../abi/process.ts";
 import type { ProcessRecord } from "../ports/store.ts";
+import { NOTHING_SPENT, plus, spendFor } from "./amounts.ts";
 
-/** The calls that a budget counts: those that cost somebody something. */
-const isCounted = (syscall: ProcessCall): boolean => syscall === "model.generate" || syscall === "tool.call";
+/** The number of no call: the wait of a process that has not begun. */
+export const START = -1;
 
-export const NOTHING_SPENT: Spent = { calls: 0, inputTokens: 0, outputTokens: 0, costUsd: 0 };
-
-/** When the earliest timed wait is over. */
-export function wakeMsOf(waits: readonly Wait[]): number | null {
+/** When the earliest timed wait is over, or the deadline comes. */
+export function wakeMsOf(waits: readonly Wait[], deadlineMs: number | null): number | null {
   const times = waits.flatMap((wait) => ("untilMs" in wait && wait.untilMs !== undefined ? [wait.untilMs] : []));
+  if (deadlineMs !== null) times.push(deadlineMs);
   return times.length === 0 ? null : Math.min(...times);
 }
 
 const withWaits = (record: ProcessRecord, waits: Wait[]): ProcessRecord => ({
   ...record,
   waits,
-  wakeMs: wakeMsOf(waits),
+  wakeMs: wakeMsOf(waits, record.deadlineMs),
 });
 
-/** What has been used up after one more outcome. */
-export function spendFor(spent: Spent, header: Extract<EventHeader, { kind: "call.completed" }>): Spent {
-  if (!isCounted(header.syscall)) return spent;
-  const { usage } = header;
-  return {
-    calls: spent.calls + 1,
-    inputTokens: spent.inputTokens + (usage?.inputTokens ?? 0),
-    outputTokens: spent.outputTokens + (usage?.outputTokens ?? 0),
-    costUsd: spent.costUsd + (usage?.costUsd ?? 0),
-  };
-}
+/** The row of a process that begins: it no longer waits for its start. */
+export const begun = (record: ProcessRecord): ProcessRecord =>
+  record.waits.some(({ call }) => call === START)
+    ? withWaits(
+        record,
+        record.waits.filter(({ call }) => call !== START),
+      )
+    : record;
+
+const withReservations = (record: ProcessRecord, reservations: ProcessRecord["reservations"]): ProcessRecord => ({
+  ...record,
+  reservations,
+  reserved: reservations.reduce((sum, { amounts }) => plus(sum, amounts), NOTHING_SPENT),
+});
+
+/** What a call reserved is given back; the record itself if it reserved nothing. */
+const released = (record: ProcessRecord, call: number): ProcessRecord =>
+  record.reservations.some((reservation) => reservation.call === call)
+    ? withReservations(
+        record,
+        record.reservations.filter((reservation) => reservation.call !== call),
+      )
+    : record;
 
 /** A waiting process has something to do again; any other stays what it is. */
 const roused = (record: ProcessRecord): ProcessRecord =>
@@ -49,6 +60,15 @@ export function project(record: ProcessRecord, header: EventHeader, atMs: number
   const next: ProcessRecord = { ...record, events: record.events + 1, updatedMs: atMs };
   switch (header.kind) {
     case "process.created":
+      return header.startMs === undefined
+        ? next
+        : { ...withWaits(next, [{ on: "time", call: START, untilMs: header.startMs }]), state: "waiting" };
+    case "call.reserved":
+      return withReservations(next, [...next.reservations, { call: header.call, amounts: header.amounts }]);
+    case "process.reclassed":
+      return { ...next, class: header.class, weight: header.weight };
+    case "process.limited":
+      return { ...next, budget: header.budget };
     case "call.intended":
     case "request.opened":
       return next;
@@ -59,23 +79,29 @@ export function project(record: ProcessRecord, header: EventHeader, atMs: number
         ? next.waits.filter(({ call }) => call !== header.call)
         : next.waits;
       next.spent = spendFor(next.spent, header);
-      return waits === next.waits ? next : roused(withWaits(next, waits));
+      const settled = released(next, header.call);
+      return waits === next.waits ? settled : roused(withWaits(settled, waits));
     }
-    case "request.decided":
-      return roused(next);
+    case "request.decided": {
+      const waits = next.waits.filter((wait) => wait.on !== "human" || wait.request !== header.request);
+      return roused(waits.length === next.waits.length ? next : withWaits(next, waits));
+    }
     case "message.delivered":
       return waitsForMessage(next, header.topic) ? roused(next) : next;
     case "process.stopped":
       return { ...next, state: "stopped" };
     case "process.continued":
       return { ...next, state: "ready" };
-    case "process.exited":
-      return { ...withWaits(next, []), state: "exited", exit: exit ?? null };
+    case "process.exited": {
+      // What became of the calls under way will not be known: they stay charged.
+      const spent = plus(next.spent, next.reserved);
+      return { ...withReservations(withWaits(next, []), []), spent, locks: [], state: "exited", exit: exit ?? null };
+    }
   }
 }
 
 /** What people see of a row. */
 export function rowOfRecord(record: ProcessRecord): ProcessRow {
-  const { subject, wakeMs, ...row } = record;
+  const { subject, wakeMs, reservations, locks, ...row } = record;
   return row;
 }

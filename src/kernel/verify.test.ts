@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { done, fakeModel, fakeTools, say, type TestProgram } from "../../test/system.ts";
 import type { MemoryMedium } from "../../test/simulation/store-memory.ts";
 import type { Address, ProcessId } from "../abi/ids.ts";
-import type { VerifyReport } from "../abi/syscalls.ts";
+import type { VerifyReport } from "../abi/reports.ts";
 import type { StoredEvent } from "../ports/store.ts";
 import { eventually, gate, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
 

@@ -5,7 +5,7 @@
 import { errorRecord } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
-import type { VerifyReport } from "../abi/syscalls.ts";
+import type { VerifyReport } from "../abi/reports.ts";
 import { differenceOf, receive } from "./call.ts";
 import type { Process } from "./process.ts";
 import { Recall } from "./recall.ts";

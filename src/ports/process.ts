@@ -6,9 +6,10 @@ import type { Spent } from "../abi/process.ts";
 import type { Effect } from "../abi/effects.ts";
 import type { ProcessCall } from "../abi/syscalls.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
+import type { Standing } from "./scheduler.ts";
 
-/** Whether a process is alive, with its line of ancestors. Shared by all of a tree, so that an exit is seen at once. */
-export type Life = { readonly pid: ProcessId; readonly parent: Life | null; exited: boolean };
+/** Whether a process is alive and what bounds it, with its line of ancestors. Shared by all of a tree, so that an exit is seen at once. */
+export type Life = { readonly pid: ProcessId; readonly parent: Life | null; exited: boolean; budget: Budget };
 
 export interface ProcessView {
   readonly pid: ProcessId;
@@ -19,6 +20,10 @@ export interface ProcessView {
   readonly tools: ReadonlyMap<string, ToolDefinition>;
   readonly budget: Budget;
   readonly spent: Spent;
+  /** Where it stands among the others. */
+  readonly standing: Standing;
+  /** By when it must be over; milliseconds since 1970. */
+  readonly deadlineMs: number | null;
 }
 
 /** A call on its way through the stations. */

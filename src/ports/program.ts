@@ -24,6 +24,12 @@ export type ProgramStart = {
 export interface ProgramRun {
   /** The program's result. Rejects with what it threw, or with `program_failed` if it died. Never settles once disposed of. */
   readonly result: Promise<Json>;
+  /**
+   * Resolves once the program, having handled every outcome that it was given before, has nothing left to do but to wait for
+   * the next one. A program that computes answers late, and one that never returns never does; never settles once
+   * disposed of. Absent where the program runs in the kernel's own event loop, in whose next turn that is so anyway.
+   */
+  idle?(): Promise<void>;
   /** Ends the program at once, without a word to it. Idempotent. */
   dispose(): void;
 }

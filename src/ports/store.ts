@@ -12,8 +12,10 @@
 // The tables of processes and requests are projections of the journals, written with them for the sake of queries;
 // a driver does not interpret them beyond the fields named here.
 import type { Address, ProcessId, RequestId, SubjectId } from "../abi/ids.ts";
-import type { ProcessRow, ProcessState } from "../abi/process.ts";
-import type { InboxItem } from "../abi/syscalls.ts";
+import type { ProcessRow, ProcessState, Spent } from "../abi/process.ts";
+import type { Schedule } from "../abi/schedules.ts";
+import type { InboxItem } from "../abi/requests.ts";
+import type { HeldLock } from "./scheduler.ts";
 
 /** An event as bytes: `header` is the exact JSON text that the hash covers. */
 export type StoredEvent = {
@@ -36,12 +38,18 @@ export type StoredPayload = {
 
 export type ProcessRecord = ProcessRow & {
   readonly subject: SubjectId;
-  /** When the earliest of its timed waits is over; null if none is timed. Milliseconds since 1970. */
+  /** When the earliest of its timed waits is over, or its deadline comes; null if neither is set. Milliseconds since 1970. */
   readonly wakeMs: number | null;
+  /** What its calls under way have reserved; `reserved` is the sum. */
+  readonly reservations: readonly { readonly call: number; readonly amounts: Spent }[];
+  readonly locks: readonly HeldLock[];
 };
 
 /** An inbox item with its state; `decided` ones stay, so that a second decision is told who was first. */
 export type RequestRecord = InboxItem & { readonly decided: { readonly verdict: string; readonly by: string } | null };
+
+/** Schedules are no projection: this record is all there is of one. */
+export type ScheduleRecord = Schedule;
 
 export type JournalAppend = {
   readonly pid: ProcessId;
@@ -57,6 +65,10 @@ export type Batch = {
   readonly processes?: readonly ProcessRecord[];
   /** Rows to insert or replace, by request id. */
   readonly requests?: readonly RequestRecord[];
+  /** Names of schedules to remove, if they are there; before those of this batch are inserted. */
+  readonly removedSchedules?: readonly string[];
+  /** Schedules to insert or replace, by name. */
+  readonly schedules?: readonly ScheduleRecord[];
 };
 
 export type ProcessQuery = {
@@ -102,6 +114,9 @@ export interface Store {
   request(id: RequestId): Promise<RequestRecord | undefined>;
   /** Undecided requests, oldest first; of one process if named. */
   openRequests(query: { readonly pid?: ProcessId; readonly limit: number }): Promise<readonly RequestRecord[]>;
+  schedule(name: string): Promise<ScheduleRecord | undefined>;
+  /** All of them, by name. */
+  schedules(): Promise<readonly ScheduleRecord[]>;
   /** The subject's key: 32 bytes. `fresh` becomes the key, durably, if there is none yet. */
   subjectKey(subject: SubjectId, fresh: Uint8Array): Promise<Uint8Array>;
   report(): Promise<StoreReport>;

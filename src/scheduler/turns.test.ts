@@ -1,125 +1,293 @@
-// The scheduler's invariants Q1 to Q4, held against random crowds.
+// Turns at a resource: slots, places, what becomes of a call that is given up, parked or moved, and the fast way.
+//
+// Method: crowds on a simulated clock; random ones where an invariant is to hold for all.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Spent } from "../abi/process.ts";
-import type { ProcessView } from "../ports/process.ts";
-import type { Lease } from "../ports/scheduler.ts";
-import { createScheduler } from "./turns.ts";
+import { CLASSES } from "../abi/scheduling.ts";
+import type { Slot } from "../ports/scheduler.ts";
+import { Crowd, pidOf, roots, settle, standing } from "./crowd.fake.ts";
 
-const NOTHING: Spent = { calls: 0, inputTokens: 0, outputTokens: 0, costUsd: 0 };
+const signal = new AbortController().signal;
+const cancelled = expect.objectContaining({ code: "cancelled" }) as Error;
 
-const process = (budget: ProcessView["budget"] = {}, spent: Partial<Spent> = {}): ProcessView =>
-  ({ pid: "p_000000000000", budget, spent: { ...NOTHING, ...spent } }) as unknown as ProcessView;
+/** A slot, taken on the fast way. */
+const takeNow = (crowd: Crowd, name: string, call = 0): Slot => {
+  const slot = crowd.turns.take(standing(name), { call, resource: crowd.resource }, signal);
+  if (slot instanceof Promise) throw new Error("It has to wait.");
+  return slot;
+};
 
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-const neverAborted = new AbortController().signal;
-
-type Step = { readonly act: "come" | "leave" | "release"; readonly which: number };
+type Step = {
+  readonly act: "come" | "leave" | "release" | "park" | "back";
+  readonly which: number;
+  readonly rank: number;
+};
 const steps = fc.array(
-  fc.record({ act: fc.constantFrom<Step["act"]>("come", "come", "leave", "release"), which: fc.nat(30) }),
+  fc.record({
+    act: fc.constantFrom<Step["act"]>("come", "come", "leave", "release", "park", "back"),
+    which: fc.nat(30),
+    rank: fc.nat(3),
+  }),
   { maxLength: 80 },
 );
 
-type Caller = { readonly n: number; readonly abort: AbortController; lease?: Lease; over?: string };
-
-describe("turns at a resource", () => {
-  it("are taken by at most so many at a time, in the order of arrival, and none is lost", async () => {
+describe("slots", () => {
+  it("are taken by at most so many, none is lost, and none is free while one waits who is there", async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 4 }), steps, async (concurrency, script) => {
-        const scheduler = createScheduler();
-        const resource = { name: "r", concurrency };
+        const crowd = new Crowd({ concurrency });
+        type Caller = { slot?: Slot; state: "waits" | "away" | "has" | "over"; abort: AbortController };
         const callers: Caller[] = [];
-        const admitted: number[] = [];
-        const come = (): void => {
-          const caller: Caller = { n: callers.length, abort: new AbortController() };
-          callers.push(caller);
-          Promise.resolve(scheduler.admit(process(), resource, caller.abort.signal)).then(
-            (lease) => {
-              caller.lease = lease;
-              admitted.push(caller.n);
-            },
-            (error: { code: string }) => (caller.over = error.code),
+        const come = (n: number, caller: Caller, rank: number): void => {
+          const who = standing(n, { class: CLASSES[rank] ?? "batch", tenant: `t${n % 3}` });
+          caller.abort = new AbortController();
+          caller.state = "waits";
+          const turn = crowd.turns.take(who, { call: 7, resource: crowd.resource }, caller.abort.signal);
+          Promise.resolve(turn).then(
+            (slot) => Object.assign(caller, { slot, state: "has" }),
+            () => (caller.state = "over"),
           );
         };
-        const out = (): Caller[] => callers.filter(({ lease, over }) => lease !== undefined && over === undefined);
-        for (const { act, which } of script) {
-          if (act === "come") come();
-          const waiting = callers.filter(({ lease, over }) => lease === undefined && over === undefined);
-          if (act === "leave") waiting[which % Math.max(1, waiting.length)]?.abort.abort();
-          const leased = out()[which % Math.max(1, out().length)];
-          if (act === "release" && leased !== undefined) {
-            leased.over = "released";
-            leased.lease?.release();
-            leased.lease?.release();
+        const pick = (state: Caller["state"], which: number): Caller | undefined => {
+          const fitting = callers.filter((caller) => caller.state === state);
+          return fitting[which % Math.max(1, fitting.length)];
+        };
+        for (const { act, which, rank } of script) {
+          const caller = pick(act === "release" ? "has" : act === "back" ? "away" : "waits", which);
+          const n = callers.indexOf(caller as Caller);
+          if (act === "come") {
+            callers.push({ state: "waits", abort: new AbortController() });
+            come(callers.length - 1, callers.at(-1)!, rank);
+          } else if (caller === undefined) continue;
+          else if (act === "leave") caller.abort.abort();
+          else if (act === "back") come(n, caller, rank);
+          else if (act === "park") {
+            crowd.turns.park(pidOf(n));
+            caller.abort.abort();
+            caller.state = "away";
+          } else {
+            caller.state = "over";
+            caller.slot?.release();
+            caller.slot?.release();
           }
           await settle();
-          expect(out().length).toBeLessThanOrEqual(concurrency);
-          const left = callers.filter(({ lease, over }) => lease === undefined && over === undefined);
-          expect(left.length === 0 || out().length === concurrency).toBe(true);
+          const count = (state: Caller["state"]): number => callers.filter((each) => each.state === state).length;
+          expect(count("has")).toBeLessThanOrEqual(concurrency);
+          expect(count("waits") === 0 || count("has") === concurrency).toBe(true);
+          const load = crowd.turns.load()[0];
+          expect(load?.inUse).toBe(count("has"));
+          expect(Object.values(load?.waiting ?? {}).reduce((a, b) => a + b, 0)).toBe(count("waits") + count("away"));
         }
-        expect(admitted).toEqual(admitted.toSorted((a, b) => a - b));
-        for (const { over } of callers) expect(["released", "cancelled", undefined]).toContain(over);
       }),
-      { numRuns: 60 },
+      { numRuns: 150 },
     );
   });
 
-  it("are refused to whoever has already given up, and cost him nothing", () => {
-    const scheduler = createScheduler();
-    const limited = process({ calls: 1 });
-    expect(() => scheduler.admit(limited, { name: "r", concurrency: 1 }, AbortSignal.abort())).toThrow(
-      expect.objectContaining({ code: "cancelled" }) as Error,
-    );
-    expect(scheduler.admit(limited, { name: "r", concurrency: 1 }, neverAborted)).toHaveProperty("release");
+  it("are had at once, without a promise, while one is free and nobody waits", async () => {
+    const crowd = new Crowd({ concurrency: 2 });
+    const first = takeNow(crowd, "a");
+    takeNow(crowd, "b");
+    const third = crowd.turns.take(standing("c"), { call: 1, resource: crowd.resource }, signal);
+    expect(third).toBeInstanceOf(Promise);
+    first.release();
+    first.release();
+    expect(crowd.turns.load()).toMatchObject([{ slots: 2, inUse: 2, waiting: { standard: 0 } }]);
+    await expect(third).resolves.toHaveProperty("release");
   });
 
-  it("of one resource do not wait for another's", () => {
-    const scheduler = createScheduler();
-    for (const name of ["a", "b"])
-      expect(scheduler.admit(process(), { name, concurrency: 1 }, neverAborted)).toHaveProperty("release");
+  it("are refused to whoever has already given up", async () => {
+    const crowd = new Crowd({});
+    const turn = crowd.turns.take(standing("a"), { call: 1, resource: crowd.resource }, AbortSignal.abort());
+    await expect(turn).rejects.toEqual(cancelled);
+    expect(crowd.turns.load().map(({ inUse }) => inUse)).toEqual([]);
+  });
+
+  it("of one resource are not waited for by another's callers, and grow with what is declared", async () => {
+    const crowd = new Crowd({});
+    takeNow(crowd, "a");
+    const other = { name: "other", concurrency: 1 };
+    expect(crowd.turns.take(standing("b"), { call: 1, resource: other }, signal)).toHaveProperty("release");
+    crowd.ask(standing("c"), { serviceMs: 1 });
+    const wider = { ...crowd.resource, concurrency: 3 };
+    expect(crowd.turns.take(standing("d"), { call: 1, resource: wider }, signal)).toHaveProperty("release");
+    await settle();
+    expect(crowd.order()).toEqual(["c"]);
+  });
+
+  it("kept for a class are taken by it and those above alone", async () => {
+    const crowd = new Crowd({ concurrency: 4, reserved: { interactive: 2 } });
+    for (const who of roots("b", 4, { class: "batch" })) crowd.ask(who, { serviceMs: 100 });
+    const [blocked] = crowd.turns.waits(pidOf("b2"));
+    expect(blocked).toMatchObject({ position: 0, inUse: 2, slots: 4, held: { by: "reserve", untilMs: null } });
+    for (const who of roots("i", 3, { class: "interactive" })) crowd.ask(who, { serviceMs: 10 });
+    await crowd.run(11);
+    // The third urgent call came to a kept slot; those that wait below still have two.
+    expect(crowd.order()).toEqual(["b0", "b1", "i0", "i1", "i2"]);
+    await crowd.run();
+    expect(crowd.served).toHaveLength(7);
+  });
+
+  it("are never all kept: a reserve of everything leaves one", () => {
+    const crowd = new Crowd({ concurrency: 2 }, { reservedFor: () => ({ critical: 5 }) });
+    const take = (name: string): unknown =>
+      crowd.turns.take(standing(name, { class: "batch" }), { call: 1, resource: crowd.resource }, signal);
+    expect(take("a")).toHaveProperty("release");
+    expect(take("b")).toBeInstanceOf(Promise);
   });
 });
 
-describe("a budget", () => {
-  const exhausted = expect.objectContaining({ code: "budget_exhausted" }) as Error;
-  const admit = (
-    scheduler: ReturnType<typeof createScheduler>,
-    who: ProcessView,
-    concurrency = 100,
-  ): Promise<Lease> | Lease => scheduler.admit(who, { name: "r", concurrency }, neverAborted);
-
-  it("counts what is under way, so that a burst cannot pass it, queued or not", () => {
-    for (const concurrency of [1, 100]) {
-      const scheduler = createScheduler();
-      const limited = process({ calls: 3 }, { calls: 1 });
-      void admit(scheduler, limited, concurrency);
-      void admit(scheduler, limited, concurrency);
-      expect(() => admit(scheduler, limited, concurrency)).toThrow(exhausted);
-      expect(admit(scheduler, process({ calls: 3 }), concurrency)).toBeDefined();
-    }
-  });
-
-  it("has room again when a call was given back unspent or given up", async () => {
-    const scheduler = createScheduler();
-    const limited = process({ calls: 2 });
-    const lease = await admit(scheduler, limited, 1);
+describe("a call that waits", () => {
+  it("leaves when its signal fires, and the others go on", async () => {
+    const crowd = new Crowd({});
+    const slot = takeNow(crowd, "a");
     const abort = new AbortController();
-    const queued = Promise.resolve(scheduler.admit(limited, { name: "r", concurrency: 1 }, abort.signal));
-    expect(() => admit(scheduler, limited, 1)).toThrow(exhausted);
+    const given = Promise.resolve(crowd.turns.take(standing("b"), { call: 1, resource: crowd.resource }, abort.signal));
+    crowd.ask(standing("c"), { serviceMs: 1 });
     abort.abort();
-    await expect(queued).rejects.toMatchObject({ code: "cancelled" });
-    lease.release();
-    lease.release();
-    void admit(scheduler, limited);
-    void admit(scheduler, limited);
-    expect(() => admit(scheduler, limited)).toThrow(exhausted);
+    await expect(given).rejects.toEqual(cancelled);
+    slot.release();
+    await settle();
+    expect(crowd.order()).toEqual(["c"]);
   });
 
-  it("of tokens is over when they are spent, and says of what", () => {
-    const scheduler = createScheduler();
-    expect(admit(scheduler, process({ tokens: 10 }, { inputTokens: 5, outputTokens: 4 }))).toBeDefined();
-    expect(() => admit(scheduler, process({ tokens: 10 }, { inputTokens: 5, outputTokens: 5 }))).toThrow(
-      expect.objectContaining({ data: { budget: "tokens", max: 10, spent: 10 } }) as Error,
+  it("is rejected when its process is over, and gets no slot in going", async () => {
+    const crowd = new Crowd({});
+    const slot = takeNow(crowd, "a");
+    const calls = [1, 2].map((call) =>
+      Promise.resolve(crowd.turns.take(standing("b"), { call, resource: crowd.resource }, signal)),
     );
+    crowd.turns.forget(pidOf("b"));
+    for (const call of calls) await expect(call).rejects.toEqual(cancelled);
+    slot.release();
+    expect(crowd.turns.load()).toMatchObject([{ inUse: 0, waiting: { standard: 0 } }]);
+  });
+
+  it("moves when its process stands elsewhere, and keeps its arrival", async () => {
+    const crowd = new Crowd({});
+    const slot = takeNow(crowd, "first");
+    const tree = { root: pidOf("tree"), class: "batch" } as const;
+    for (const name of ["a", "b", "c"]) crowd.ask(standing(name, tree), { serviceMs: 1 });
+    crowd.turns.restand(standing("c", { ...tree, class: "interactive" }));
+    crowd.turns.restand(standing("a", { ...tree, class: "interactive" }));
+    slot.release();
+    await crowd.run();
+    expect(crowd.order()).toEqual(["a", "c", "b"]);
+  });
+
+  it("leaves nothing behind by the thousand", () => {
+    const crowd = new Crowd({});
+    const slot = takeNow(crowd, "first");
+    const aborts = Array.from({ length: 5_000 }, (_, at) => {
+      const abort = new AbortController();
+      const who = standing(at, { tenant: `t${at % 7}`, root: pidOf(`root${at % 1000}`) });
+      crowd.ask(who, { serviceMs: 1, signal: abort.signal });
+      return abort;
+    });
+    for (const abort of aborts) abort.abort();
+    slot.release();
+    expect(crowd.turns.load()).toMatchObject([{ inUse: 0, waiting: { standard: 0 } }]);
+    expect(crowd.turns.waits(pidOf(5))).toEqual([]);
+    takeNow(crowd, "next");
+  });
+});
+
+describe("a call whose process is away", () => {
+  const away = (crowd: Crowd, names: readonly string[]): AbortController[] =>
+    names.map((name, at) => {
+      const abort = new AbortController();
+      crowd.askAs(standing(name, { root: pidOf("tree") }), at, { serviceMs: 10, signal: abort.signal });
+      crowd.turns.park(pidOf(name));
+      abort.abort();
+      return abort;
+    });
+
+  it("keeps its place, is called back once when its turn comes, and goes first when it is back", async () => {
+    const crowd = new Crowd({});
+    takeNow(crowd, "first").release();
+    const slot = takeNow(crowd, "first");
+    away(crowd, ["a"]);
+    for (const name of ["b", "c", "d"]) crowd.ask(standing(name, { root: pidOf("tree") }), { serviceMs: 10 });
+    expect(crowd.turns.waits(pidOf("a"))).toMatchObject([{ call: 0, resource: "r", position: 0, inUse: 1 }]);
+    expect(crowd.summoned).toEqual([]);
+    slot.release();
+    await crowd.run(15);
+    expect(crowd.order()).toEqual(["b", "c"]);
+    expect(crowd.summoned).toEqual([pidOf("a")]);
+    crowd.askAs(standing("a", { root: pidOf("tree") }), 0, { serviceMs: 10 });
+    await crowd.run();
+    expect(crowd.order()).toEqual(["b", "c", "a", "d"]);
+  });
+
+  it("holds no slot, and a free one calls it back without waiting for another's turn", async () => {
+    const crowd = new Crowd({ concurrency: 2 });
+    const slots = [takeNow(crowd, "x"), takeNow(crowd, "y")];
+    away(crowd, ["a", "b", "c", "d", "e"]);
+    slots[0]?.release();
+    slots[1]?.release();
+    // As many as there are slots, and not all that are parked.
+    expect(crowd.summoned).toEqual([pidOf("a"), pidOf("b")]);
+    crowd.askAs(standing("b", { root: pidOf("tree") }), 1, { serviceMs: 10 });
+    await settle();
+    expect(crowd.order()).toEqual(["b"]);
+    crowd.askAs(standing("a", { root: pidOf("tree") }), 0, { serviceMs: 10 });
+    await crowd.run();
+    expect(crowd.summoned).toEqual(["a", "b", "c", "d"].map(pidOf));
+  });
+
+  it("is called back again when it went away again before it asked", async () => {
+    const crowd = new Crowd({});
+    const slot = takeNow(crowd, "x");
+    away(crowd, ["a"]);
+    slot.release();
+    crowd.turns.park(pidOf("a"));
+    await crowd.run();
+    expect(crowd.summoned).toEqual([pidOf("a"), pidOf("a")]);
+    crowd.turns.forget(pidOf("a"));
+    expect(crowd.turns.load()).toMatchObject([{ waiting: { standard: 0 } }]);
+  });
+
+  it("comes back as another call at another resource, and its place is gone", async () => {
+    const crowd = new Crowd({});
+    const slot = takeNow(crowd, "x");
+    away(crowd, ["a"]);
+    const other = { name: "other", concurrency: 1 };
+    expect(crowd.turns.take(standing("a"), { call: 0, resource: other }, signal)).toHaveProperty("release");
+    slot.release();
+    expect(crowd.summoned).toEqual([]);
+    expect(crowd.turns.load()).toMatchObject([{ waiting: { standard: 0 } }, { inUse: 1 }]);
+  });
+
+  it("ages like one that is there", async () => {
+    const crowd = new Crowd({}, { agingMs: 100 });
+    crowd.ask(standing("i", { class: "interactive" }), { serviceMs: 10, again: true });
+    crowd.ask(standing("j", { class: "interactive" }), { serviceMs: 10, again: true });
+    crowd.askAs(standing("b", { class: "batch" }), 0, { serviceMs: 10 });
+    crowd.turns.park(pidOf("b"));
+    await crowd.run(95);
+    expect(crowd.summoned).toEqual([]);
+    await crowd.run(115);
+    expect(crowd.summoned).toEqual([pidOf("b")]);
+    crowd.askAs(standing("b", { class: "batch" }), 0, { serviceMs: 10 });
+    await crowd.run(125);
+    expect(crowd.order().at(-1)).toBe("b");
+  });
+});
+
+describe("what is not in use", () => {
+  it("has no timer, and does not grow with the number of names", async () => {
+    const crowd = new Crowd({ requestsPerMinute: 60 });
+    for (const who of roots("a", 3)) crowd.ask(who, { serviceMs: 1 });
+    await crowd.run();
+    expect(crowd.served).toHaveLength(3);
+    expect(crowd.clock.advance()).toBe(false);
+    for (let at = 0; at < 2_000; at += 1) {
+      const slot = await crowd.turns.take(
+        standing(at),
+        { call: 1, resource: { name: `r${at}`, concurrency: 1 } },
+        signal,
+      );
+      slot.release();
+    }
+    expect(crowd.turns.load().length).toBeLessThan(600);
   });
 });

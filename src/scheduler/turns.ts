@@ -1,112 +1,260 @@
-// The scheduler, first form: each resource serves a bounded number of calls at once, first come, first served, and a
-// process spends no more than its budget.
+// Which waiting call gets a resource: the resources, and for each process the calls with which it waits for one.
+//
+// Boundary: a resource's slots, order, rates and explanations stand in files of their own; this one knows whose call is whose,
+// and what becomes of it when its caller gives up, goes away, comes back or stands elsewhere.
 //
 // Invariants:
-//   Q1. At most `concurrency` leases of a resource are out at a time.
-//   Q2. Calls leave a resource's queue in the order in which they came.
-//   Q3. A call that is given up while it waits leaves the queue; a lease is given back once, whoever asks twice.
-//   Q4. Calls under way count against the budget, so that a burst cannot pass it.
+//   T1. A call that is given up while it waits leaves; one that was parked does not hear its old signal any more.
+//   T2. A call that was parked and comes again has its old place. Its process is called back once for each time it was parked.
+//   T3. A slot that is free while nobody waits is taken without a promise.
+//   T4. What nobody uses is bounded: idle resources are dropped when there are many.
 import { OsError } from "../abi/errors.ts";
-import type { ProcessView } from "../ports/process.ts";
-import type { Lease, Resource, Scheduler } from "../ports/scheduler.ts";
+import type { ProcessId } from "../abi/ids.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { RateReport, Resource, ResourceLoad, Slot, Standing, Turns, TurnWait } from "../ports/scheduler.ts";
+import { turnWait, untilDoneMs } from "./explain.ts";
+import { Entry } from "./order.ts";
+import { ResourceQueue, type Surroundings, type Waiting } from "./resource.ts";
 
-type Waiter = { readonly process: ProcessView; readonly admit: (lease: Lease) => void };
-type Queue = { used: number; readonly waiters: Set<Waiter> };
+/** So many resources are kept before the idle ones among them are dropped. */
+const RESOURCES_KEPT = 256;
 
-const cancelled = (resource: Resource): OsError =>
-  new OsError("cancelled", `The call was given up while it waited for ${resource.name}.`);
+export type TurnsOptions = {
+  readonly clock: Clock;
+  /** Told when a call of a parked process would have its turn. */
+  readonly summon: (pid: ProcessId) => void;
+  /** A class that has waited so long at a resource without a turn gets one. Milliseconds. */
+  readonly agingMs: number;
+  /** The share of a tenant. */
+  readonly weightOf: (tenant: string) => number;
+  /** What is kept of a resource for a class and those above, where the resource does not say so itself. */
+  readonly reservedFor?: (resource: string) => Resource["reserved"];
+  /** At least 0 and below 1: the jitter after a pause. None if absent. */
+  readonly random?: () => number;
+};
 
-function exhausted(
-  process: ProcessView,
-  what: "calls" | "tokens",
-  { max, spent }: { max: number; spent: number },
-): OsError {
-  return new OsError(
-    "budget_exhausted",
-    `Process ${process.pid} has a budget of ${max} ${what} and has used ${spent}. Raise the agent's \`budget.${what}\`, or give the task a larger one.`,
-    { data: { budget: what, max, spent } },
-  );
-}
+type Ask = { readonly call: number; readonly resource: Resource; readonly tokens?: number };
+/** A process with calls that wait: few, for what a process may have under way is bounded. */
+type Waiter = { away: boolean; called: boolean; entries: readonly Entry<Waiting>[] };
 
-export const createScheduler = (): Scheduler => new Turns();
+export const createTurns = (options: TurnsOptions): Turns => new TurnsAtResources(options);
 
-class Turns implements Scheduler {
-  readonly #queues = new Map<string, Queue>();
-  readonly #underWay = new WeakMap<ProcessView, number>();
+const cancelled = (resource: string): OsError =>
+  new OsError("cancelled", `The call was given up while it waited for ${resource}.`);
 
-  admit(process: ProcessView, resource: Resource, signal: AbortSignal): Promise<Lease> | Lease {
-    this.#checkBudget(process);
-    if (signal.aborted) throw cancelled(resource);
-    const queue = this.#queueOf(resource);
-    this.#count(process, 1);
-    if (queue.used >= resource.concurrency || queue.waiters.size > 0)
-      return this.#wait(process, resource, { queue, signal });
-    queue.used += 1;
-    return this.#lease(process, resource, queue);
+class TurnsAtResources implements Turns {
+  readonly #options: TurnsOptions;
+  readonly #around: Surroundings;
+  readonly #queues = new Map<string, ResourceQueue>();
+  readonly #waiters = new Map<ProcessId, Waiter>();
+  #arrivals = 0;
+  #sweepAt = RESOURCES_KEPT;
+  readonly #over = (entry: Entry<Waiting>): void => this.#drop(entry);
+
+  constructor(options: TurnsOptions) {
+    this.#options = options;
+    const { clock, agingMs, weightOf, random = () => 0 } = options;
+    this.#around = { clock, agingMs, weightOf, random, absent: (entry) => this.#absent(entry) };
   }
 
-  #queueOf({ name }: Resource): Queue {
-    const queue = this.#queues.get(name) ?? { used: 0, waiters: new Set<Waiter>() };
-    this.#queues.set(name, queue);
+  take(who: Standing, ask: Ask, signal: AbortSignal): Promise<Slot> | Slot {
+    if (signal.aborted) return Promise.reject(cancelled(ask.resource.name));
+    const queue = this.#queueOf(ask.resource);
+    const waiter = this.#waiters.get(who.pid);
+    const kept = waiter === undefined ? undefined : this.#returned(waiter, ask, queue);
+    if (kept !== undefined) {
+      queue.shift(kept, { where: "present", who });
+      return settled(kept, queue, signal);
+    }
+    const slot = queue.takeFree(who, ask.tokens ?? 0);
+    if (slot !== undefined) return slot;
+    const entry = this.#entry(who, ask, queue);
+    queue.enqueue(entry);
+    return settled(entry, queue, signal);
+  }
+
+  park(pid: ProcessId): void {
+    const waiter = this.#waiters.get(pid);
+    if (waiter === undefined) return;
+    waiter.away = true;
+    waiter.called = false;
+    for (const entry of waiter.entries) {
+      const { where, item } = entry;
+      callOf(entry).unbind();
+      item.queue.shift(entry, { where: "away" });
+      // It was called back, and goes away before it has asked: its turn is still there.
+      if (where === "aside") item.queue.dispatchSoon();
+    }
+  }
+
+  forget(pid: ProcessId): void {
+    const waiter = this.#waiters.get(pid);
+    if (waiter === undefined) return;
+    this.#waiters.delete(pid);
+    // All leave before anything is given out, or one of them would get it.
+    for (const entry of waiter.entries) {
+      entry.item.queue.leave(entry);
+      callOf(entry).reject();
+    }
+    dispatchAll(waiter.entries);
+  }
+
+  restand(who: Standing): void {
+    const waiter = this.#waiters.get(who.pid);
+    if (waiter === undefined) return;
+    const { entries } = waiter;
+    for (const entry of entries) entry.item.queue.shift(entry, { who });
+    dispatchAll(entries);
+  }
+
+  report(resource: string, report: RateReport): void {
+    this.#queues.get(resource)?.report(report);
+  }
+
+  waits(pid: ProcessId): readonly TurnWait[] {
+    return (this.#waiters.get(pid)?.entries ?? []).map(turnWait);
+  }
+
+  estimateMs(who: Standing, resource: Resource): number | null {
+    const queue = this.#queues.get(resource.name);
+    return queue === undefined ? null : untilDoneMs(queue, who);
+  }
+
+  load(): readonly ResourceLoad[] {
+    return [...this.#queues.values()].map((queue) => queue.load());
+  }
+
+  #queueOf(resource: Resource): ResourceQueue {
+    const { name } = resource;
+    let queue = this.#queues.get(name);
+    if (queue === undefined) {
+      if (this.#queues.size >= this.#sweepAt) this.#sweep();
+      queue = new ResourceQueue(name, this.#around);
+      this.#queues.set(name, queue);
+    }
+    if (!queue.is(resource)) queue.configure(resource, resource.reserved ?? this.#options.reservedFor?.(name));
     return queue;
   }
 
-  #checkBudget(process: ProcessView): void {
-    const { budget, spent } = process;
-    const calls = spent.calls + (this.#underWay.get(process) ?? 0);
-    const tokens = spent.inputTokens + spent.outputTokens;
-    if (budget.calls !== undefined && calls >= budget.calls)
-      throw exhausted(process, "calls", { max: budget.calls, spent: calls });
-    if (budget.tokens !== undefined && tokens >= budget.tokens)
-      throw exhausted(process, "tokens", { max: budget.tokens, spent: tokens });
+  #sweep(): void {
+    for (const [name, queue] of this.#queues) if (queue.idle) this.#queues.delete(name);
+    this.#sweepAt = Math.max(RESOURCES_KEPT, 2 * this.#queues.size);
   }
 
-  #count(process: ProcessView, by: 1 | -1): void {
-    this.#underWay.set(process, (this.#underWay.get(process) ?? 0) + by);
+  /** The place that the call has kept, if it has one at this resource. Its process is here again. */
+  #returned(waiter: Waiter, ask: Ask, queue: ResourceQueue): Entry<Waiting> | undefined {
+    waiter.away = false;
+    waiter.called = false;
+    const entry = waiter.entries.find(({ item }) => item.call === ask.call);
+    if (entry === undefined) return undefined;
+    callOf(entry).reject();
+    if (entry.item.queue === queue) return entry;
+    // The call has become another one.
+    this.#drop(entry);
+    entry.item.queue.leave(entry);
+    entry.item.queue.dispatch();
+    return undefined;
   }
 
-  #lease(process: ProcessView, resource: Resource, queue: Queue): Lease {
-    let out = true;
-    const release = (): void => {
-      if (!out) return;
-      out = false;
-      queue.used -= 1;
-      this.#count(process, -1);
-      this.#next(resource, queue);
-    };
-    return { release };
+  #entry(who: Standing, { call, tokens = 0 }: Ask, queue: ResourceQueue): Entry<Waiting> {
+    const waiting = new WaitingCall({ call, tokens, queue, sinceMs: queue.nowMs() }, this.#over);
+    this.#arrivals += 1;
+    const entry = new Entry<Waiting>(waiting, who, this.#arrivals);
+    waiting.entry = entry;
+    const waiter = this.#waiters.get(who.pid);
+    if (waiter === undefined) this.#waiters.set(who.pid, { away: false, called: false, entries: [entry] });
+    else waiter.entries = [...waiter.entries, entry];
+    return entry;
   }
 
-  #next(resource: Resource, queue: Queue): void {
-    for (const waiter of queue.waiters) {
-      if (queue.used >= resource.concurrency) return;
-      queue.waiters.delete(waiter);
-      queue.used += 1;
-      waiter.admit(this.#lease(waiter.process, resource, queue));
-    }
-    if (queue.used === 0 && queue.waiters.size === 0) this.#queues.delete(resource.name);
+  #drop(entry: Entry<Waiting>): void {
+    const { pid } = entry.who;
+    const waiter = this.#waiters.get(pid);
+    if (waiter === undefined) return;
+    if (waiter.entries.length > 1) waiter.entries = waiter.entries.filter((each) => each !== entry);
+    else if (waiter.entries[0] === entry) this.#waiters.delete(pid);
   }
 
-  #wait(
-    process: ProcessView,
-    resource: Resource,
-    { queue, signal }: { queue: Queue; signal: AbortSignal },
-  ): Promise<Lease> {
+  #absent({ who }: Entry<Waiting>): void {
+    const waiter = this.#waiters.get(who.pid);
+    if (waiter?.away !== true || waiter.called) return;
+    waiter.called = true;
+    this.#options.summon(who.pid);
+  }
+}
+
+function dispatchAll(entries: readonly Entry<Waiting>[]): void {
+  for (const queue of new Set(entries.map(({ item }) => item.queue))) queue.dispatch();
+}
+
+/** The slot if the call has its turn already, else the promise of it. */
+function settled(entry: Entry<Waiting>, queue: ResourceQueue, signal: AbortSignal): Promise<Slot> | Slot {
+  queue.dispatch();
+  const call = callOf(entry);
+  return call.slot ?? call.bind(signal);
+}
+
+/** Entries are made here alone, and hold calls of this class. */
+const callOf = (entry: Entry<Waiting>): WaitingCall => entry.item as WaitingCall;
+
+type Asked = Omit<Waiting, "grant">;
+
+/** A call that waits, with the promise that its caller has of it; none while the process is away. */
+class WaitingCall implements Waiting {
+  readonly call: number;
+  readonly queue: ResourceQueue;
+  readonly tokens: number;
+  readonly sinceMs: number;
+  readonly #over: (entry: Entry<Waiting>) => void;
+  entry: Entry<Waiting> | undefined;
+  slot: Slot | undefined;
+  #signal: AbortSignal | undefined;
+  #promised: { readonly resolve: (slot: Slot) => void; readonly reject: (error: OsError) => void } | undefined;
+
+  constructor({ call, queue, tokens, sinceMs }: Asked, over: (entry: Entry<Waiting>) => void) {
+    this.call = call;
+    this.queue = queue;
+    this.tokens = tokens;
+    this.sinceMs = sinceMs;
+    this.#over = over;
+  }
+
+  grant(slot: Slot): void {
+    this.slot = slot;
+    const promised = this.#promised;
+    this.unbind();
+    if (this.entry !== undefined) this.#over(this.entry);
+    promised?.resolve(slot);
+  }
+
+  bind(signal: AbortSignal): Promise<Slot> {
+    this.#signal = signal;
+    signal.addEventListener("abort", this);
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = {
-        process,
-        admit: (granted) => {
-          signal.removeEventListener("abort", leave);
-          resolve(granted);
-        },
-      };
-      const leave = (): void => {
-        queue.waiters.delete(waiter);
-        this.#count(process, -1);
-        reject(cancelled(resource));
-      };
-      signal.addEventListener("abort", leave, { once: true });
-      queue.waiters.add(waiter);
+      this.#promised = { resolve, reject };
     });
+  }
+
+  /** Whoever waited for it waits no longer, and hears nothing. */
+  unbind(): void {
+    this.#signal?.removeEventListener("abort", this);
+    this.#signal = undefined;
+    this.#promised = undefined;
+  }
+
+  reject(): void {
+    const promised = this.#promised;
+    this.unbind();
+    promised?.reject(cancelled(this.queue.name));
+  }
+
+  /** Its signal fired. */
+  handleEvent(): void {
+    const { entry } = this;
+    if (entry === undefined) return;
+    this.#over(entry);
+    this.queue.leave(entry);
+    this.reject();
+    this.queue.dispatch();
   }
 }

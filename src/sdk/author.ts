@@ -2,6 +2,8 @@
 export { agent } from "./agent.ts";
 export type { AgentDeclaration, AgentModule, AgentOptions } from "./agent.ts";
 export { defineConfig } from "./config.ts";
+export { withLock } from "./lock.ts";
+export type { LockAsked } from "./lock.ts";
 export { loop } from "./loop.ts";
 export type { LoopOptions, LoopResult } from "./loop.ts";
 export type { Sys } from "./sys.ts";
@@ -23,4 +25,5 @@ export type {
   Usage,
 } from "../abi/messages.ts";
 export type { Exit } from "../abi/process.ts";
+export type { Class } from "../abi/scheduling.ts";
 export type { FunctionTool, ToolContent, ToolContext, ToolManifest } from "../abi/tools.ts";

@@ -145,7 +145,7 @@ async function generate(sys: Sys, request: GenerateInput): Promise<GenerateOutpu
     const outcome = await attempt(sys, request);
     if (!OsError.is(outcome)) return outcome;
     if (failures >= RETRIES_MAX) throw outcome;
-    await sys.clock.sleep({ ms: delayMs(outcome, failures) });
+    await sys.clock.sleep({ ms: delayMs(outcome, failures) * (1 + (await chance(sys)) / 2) });
   }
 }
 
@@ -158,6 +158,12 @@ async function attempt(sys: Sys, request: GenerateInput): Promise<GenerateOutput
     if ((OsError.is(error, "model_failed") || OsError.is(error, "timeout")) && error.retryable) return error;
     throw error;
   }
+}
+
+/** From 0 to 1: processes that failed together are not to come back together. */
+async function chance(sys: Sys): Promise<number> {
+  const { base64 } = await sys.random.bytes({ size: 1 });
+  return (atob(base64).codePointAt(0) ?? 0) / 255;
 }
 
 function delayMs(error: OsError, failures: number): number {

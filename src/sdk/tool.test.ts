@@ -62,6 +62,20 @@ test("an answer is text, content, or data that is told as JSON", async () => {
   });
 });
 
+test("an answer that JSON has no word for loses nothing that can be told, and is never told as something not done", async () => {
+  expect(await answering({ balance: 2n ** 64n, list: [1n] } as unknown as JsonObject)).toEqual({
+    text: '{"balance":"18446744073709551616","list":["1"]}',
+    data: { balance: "18446744073709551616", list: ["1"] },
+  });
+  expect(await answering(12n as unknown as string)).toEqual({ text: '"12"' });
+  const round: Record<string, unknown> = {};
+  round["self"] = round;
+  await expect(answering(round as JsonObject)).rejects.toMatchObject({
+    code: "tool_failed",
+    message: expect.stringMatching(/The tool "t" ran, but its answer is not JSON: .*circular.*What it did is done/s),
+  });
+});
+
 test("a schema that cannot say its JSON Schema needs one beside it", async () => {
   const input = {
     "~standard": {

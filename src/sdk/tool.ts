@@ -73,17 +73,30 @@ async function checked<Input extends StandardSchemaV1>(
   );
 }
 
-function contentOf(answer: unknown): ToolContent {
+function contentOf(name: string, answer: unknown): ToolContent {
   if (typeof answer === "string") return { text: answer };
   const content = toolContentSchema.safeParse(answer);
   if (content.success) return content.data;
-  // Through JSON and back: dates become texts, undefined goes, and what is not JSON shows now and not in the journal.
-  const text = JSON.stringify(answer) as string | undefined;
+  // Through JSON and back: dates and numbers that JSON has not become texts, undefined goes, and what is not JSON shows now and not in the journal.
+  const text = jsonOf(name, answer);
   if (text === undefined) return { text: "" };
   const data = JSON.parse(text) as Json;
   return typeof data === "object" && data !== null && !Array.isArray(data)
     ? { text, data: data as JsonObject }
     : { text };
+}
+
+/** The function has run by now, so whatever can be told of its answer is told. */
+function jsonOf(name: string, answer: unknown): string | undefined {
+  try {
+    return JSON.stringify(answer, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value));
+  } catch (error) {
+    throw new OsError(
+      "tool_failed",
+      `The tool "${name}" ran, but its answer is not JSON: ${error instanceof Error ? error.message : String(error)}. What it did is done; correct the tool, so that it answers with text or plain data.`,
+      { data: { tool: name, content: { text: "" } }, cause: error },
+    );
+  }
 }
 
 /**
@@ -106,6 +119,6 @@ export function tool<Input extends StandardSchemaV1>(options: ToolOptions<Input>
     description,
     inputSchema: schema,
     manifest,
-    run: async (args, context) => contentOf(await run(await checked(input, args), context)),
+    run: async (args, context) => contentOf(name, await run(await checked(input, args), context)),
   };
 }

@@ -6,6 +6,21 @@ import type { GivenUp } from "./outcome.ts";
 /** How long a source may take to say what it knows of a call after that was given up. */
 const ABORT_GRACE_MS = 250;
 
+/**
+ * The limits under way of each caller's signal. A signal lives as long as a process is in memory and a limit as long as a call, so
+ * one listener is added for all of them and stays as long as the signal does.
+ */
+const underWay = new WeakMap<AbortSignal, Set<Limit>>();
+
+function limitsOf(signal: AbortSignal): Set<Limit> {
+  const known = underWay.get(signal);
+  if (known !== undefined) return known;
+  const limits = new Set<Limit>();
+  underWay.set(signal, limits);
+  signal.addEventListener("abort", () => limits.forEach((limit) => limit.cancel()), { once: true });
+  return limits;
+}
+
 /** What a race answers when the time was up first. */
 export const GIVEN_UP: unique symbol = Symbol("given up");
 
@@ -13,16 +28,15 @@ export class Limit {
   #controller: AbortController | undefined;
   readonly #clock: Clock;
   readonly #cancelTimer: () => void;
-  readonly #caller: AbortSignal;
+  readonly #siblings: Set<Limit>;
   readonly #aborted = Promise.withResolvers<typeof GIVEN_UP>();
   #givenUp: GivenUp | undefined;
 
   constructor(timeoutMs: number, caller: AbortSignal, clock: Clock) {
-    this.#caller = caller;
     this.#clock = clock;
     this.#cancelTimer = clock.after(timeoutMs, () => this.#giveUp({ why: "timeout", afterMs: timeoutMs }));
-    if (caller.aborted) this.#cancelled();
-    else caller.addEventListener("abort", this.#cancelled, { once: true });
+    this.#siblings = limitsOf(caller).add(this);
+    if (caller.aborted) this.cancel();
   }
 
   /** Made when it is first asked for: most calls are never given up, and many sources never look. */
@@ -60,10 +74,13 @@ export class Limit {
 
   end(): void {
     this.#cancelTimer();
-    this.#caller.removeEventListener("abort", this.#cancelled);
+    this.#siblings.delete(this);
   }
 
-  readonly #cancelled = (): void => this.#giveUp({ why: "cancelled" });
+  /** The caller gives the call up. */
+  cancel(): void {
+    this.#giveUp({ why: "cancelled" });
+  }
 
   #giveUp(givenUp: GivenUp): void {
     if (this.#givenUp !== undefined) return;

@@ -114,7 +114,8 @@ test("names are resolved in order of source, then name, each once", async () => 
 });
 
 test.each([
-  ["shop.refnd", /"shop" has no tool "refnd"\. Did you mean shop\.refund\?.*sources are shop, mail/],
+  ["shop.refnd", /"shop" has no tool "refnd"\. Did you mean shop\.refund\? It has 1 tool; the sources are shop, mail/],
+  ["mail.send", /"mail" has no tool "send"\. It has 0 tools; /],
   ["shp.refund", /Did you mean shop\.refund\? The sources are shop, mail/],
   ["shop", /Did you mean shop\.\*\?/],
   ["refund", /no tool: tools are named source\.tool/],

@@ -172,7 +172,7 @@ class Registry implements Tools {
       const sources = [...this.#sources.keys()].join(", ");
       throw new OsError(
         "not_found",
-        `"${name}" has no tool "${cleanText(pattern.slice(name.length + 1))}".${near} It has ${catalogue.size} tools; the sources are ${sources}.`,
+        `"${name}" has no tool "${cleanText(pattern.slice(name.length + 1))}".${near} It has ${catalogue.size === 1 ? "1 tool" : `${catalogue.size} tools`}; the sources are ${sources}.`,
         { data: { what: "tool", id: pattern } },
       );
     }

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
+import { agentManifestSchema } from "../../src/abi/agents.ts";
 import type { Json } from "../../src/abi/json.ts";
 import { PROCESS_CALLS } from "../../src/abi/syscalls.ts";
 import { createModuleHost } from "../../src/drivers/program-module/host.ts";
@@ -46,6 +47,8 @@ async function everything(sys: Sys): Promise<Json> {
   await sys.clock.now({});
   await sys.clock.sleep({ ms: 1 });
   await sys.random.bytes({ size: 4 });
+  await sys.lock.acquire({ key: "door" });
+  await sys.lock.release({ key: "door" });
   return "all";
 }
 
@@ -75,15 +78,7 @@ async function outcome(programs: ProgramHost, file: string): Promise<{ result: u
   const medium = fresh();
   const store = await medium.open();
   const agent = {
-    manifest: {
-      name: "escaper",
-      description: "tries",
-      tools: [],
-      agents: [],
-      budget: {},
-      turns: 1,
-      conversation: "none",
-    },
+    manifest: agentManifestSchema.parse({ name: "escaper", description: "tries", turns: 1 }),
     program: { kind: "module", file },
     hash: "h",
   } as const;

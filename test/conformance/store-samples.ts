@@ -1,7 +1,13 @@
 // Things to put into a store, by number, for the tests of stores.
 import type { Address, ProcessId, RequestId, SubjectId } from "../../src/abi/ids.ts";
 import { idBody } from "../../src/abi/ids.ts";
-import type { JournalAppend, ProcessRecord, RequestRecord, StoredEvent } from "../../src/ports/store.ts";
+import type {
+  JournalAppend,
+  ProcessRecord,
+  RequestRecord,
+  ScheduleRecord,
+  StoredEvent,
+} from "../../src/ports/store.ts";
 
 const numbered = (n: number): string => idBody(new Uint8Array(new BigUint64Array([BigInt(n) << 4n]).buffer).reverse());
 /** A process id that sorts otherwise than it was made, so that no driver can take the one for the other. */
@@ -44,8 +50,16 @@ export function processOf(n: number, fields: Partial<ProcessRecord> = {}): Proce
     state: "ready",
     waits: [],
     exit: null,
+    class: "standard",
+    tenant: "default",
+    weight: 1,
+    tree: {},
     budget: { calls: 10 },
     spent,
+    reserved: { calls: 0, inputTokens: 0, outputTokens: 0, costUsd: 0 },
+    reservations: [],
+    locks: [],
+    deadlineMs: null,
     events: 1,
     createdMs: 1_000,
     updatedMs: 2_000 + n,
@@ -72,6 +86,34 @@ export function requestRecord(n: number, fields: Partial<RequestRecord> = {}): R
     digest: "d".repeat(64),
     openedMs: 1_000 + n,
     decided: null,
+    ...fields,
+  };
+}
+
+/** A schedule of this name, due every hour. */
+export function scheduleRecord(name: string, fields: Partial<ScheduleRecord> = {}): ScheduleRecord {
+  return {
+    name,
+    cron: "0 * * * *",
+    atMs: null,
+    zone: "Europe/Berlin",
+    agent: "refunds",
+    task: { what: "settle \u{1f4c5}" },
+    budget: { calls: 10 },
+    class: "batch",
+    tenant: "default",
+    missed: "once",
+    overlap: "skip",
+    paused: false,
+    createdBy: "ana",
+    createdMs: 1_000,
+    nextMs: 3_600_000,
+    lastMs: null,
+    lastPid: null,
+    runs: 0,
+    lastSkippedMs: null,
+    lastSkippedWhy: null,
+    lastError: null,
     ...fields,
   };
 }

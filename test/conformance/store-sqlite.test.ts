@@ -8,7 +8,7 @@ import { PROCESS_STATES } from "../../src/abi/process.ts";
 import { openSqliteStore } from "../../src/drivers/store-sqlite/store.ts";
 import type { Batch, Store } from "../../src/ports/store.ts";
 import { MemoryMedium, openMemoryStore } from "../simulation/store-memory.ts";
-import { appendOf, pidOf, processOf, requestOf, requestRecord } from "./store-samples.ts";
+import { appendOf, pidOf, processOf, requestOf, requestRecord, scheduleRecord } from "./store-samples.ts";
 import { storeConformance } from "./store.ts";
 
 async function newFolder(): Promise<{ readonly open: () => Promise<Store>; readonly dispose: () => Promise<void> }> {
@@ -40,8 +40,10 @@ const batches: fc.Arbitrary<Batch[]> = fc.array(
         { maxLength: 3 },
       ),
       requests: fc.array(fc.record({ n: pick, pid: pick, decided: fc.boolean() }), { maxLength: 2 }),
+      schedules: fc.array(fc.record({ n: pick, runs: fc.nat() }), { maxLength: 2 }),
+      removed: fc.array(pick, { maxLength: 2 }),
     })
-    .map(({ journals, processes, requests }) => ({
+    .map(({ journals, processes, requests, schedules, removed }) => ({
       journals: journals.map(({ n, expected, count }) => appendOf(pidOf(n), expected, count)),
       processes: processes.map(({ n, state, root, parent, wakeMs }) =>
         processOf(n, { state, root: pidOf(root), parent: parent === null ? null : pidOf(parent), wakeMs }),
@@ -49,6 +51,8 @@ const batches: fc.Arbitrary<Batch[]> = fc.array(
       requests: requests.map(({ n, pid, decided }) =>
         requestRecord(n, { pid: pidOf(pid), decided: decided ? { verdict: "approved", by: "ana" } : null }),
       ),
+      schedules: schedules.map(({ n, runs }) => scheduleRecord(`s${n}`, { runs })),
+      removedSchedules: removed.map((n) => `s${n}`),
     })),
   { maxLength: 12 },
 );
@@ -82,6 +86,7 @@ async function everything(store: Store): Promise<unknown> {
     await Promise.all(listed),
     await store.nextWakeMs(),
     await store.openRequests({ limit: 99 }),
+    await store.schedules(),
     processes,
     events,
   ];

@@ -5,7 +5,17 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ProcessId, RequestId, SubjectId } from "../../src/abi/ids.ts";
 import type { ProcessQuery, ProcessRecord, RequestRecord, Store } from "../../src/ports/store.ts";
-import { addressOf, appendOf, eventsOf, pidOf, processOf, requestOf, requestRecord, subject } from "./store-samples.ts";
+import {
+  addressOf,
+  appendOf,
+  eventsOf,
+  pidOf,
+  processOf,
+  requestOf,
+  requestRecord,
+  scheduleRecord,
+  subject,
+} from "./store-samples.ts";
 
 export type StoreHarness = {
   /** A store on the harness's medium; the same medium each time. */
@@ -46,6 +56,7 @@ export function storeConformance(name: string, makeHarness: () => Promise<StoreH
     describe("processes", () => processes(held));
     describe("timed waits", () => waits(held));
     describe("requests", () => requests(held));
+    describe("schedules", () => schedules(held));
     describe("keys of subjects", () => keys(held));
     describe("report and check", () => reports(held));
   });
@@ -60,6 +71,7 @@ function durability(held: Held): void {
       payloads: [payload],
       processes: [process],
       requests: [request],
+      schedules: [scheduleRecord("nightly")],
     });
     const key = await held.store.subjectKey(subject, new Uint8Array(32).fill(7));
     await held.reopen();
@@ -67,6 +79,7 @@ function durability(held: Held): void {
     expect(await held.store.payloads([addressOf(1)])).toEqual(new Map([[addressOf(1), `"text"`]]));
     expect(await held.store.process(pidOf(1))).toEqual(process);
     expect(await held.store.request(requestOf(1))).toEqual(request);
+    expect(await held.store.schedule("nightly")).toEqual(scheduleRecord("nightly"));
     expect(await held.store.subjectKey(subject, new Uint8Array(32))).toEqual(key);
   });
 
@@ -100,13 +113,16 @@ function atomicity(held: Held): void {
   });
 
   it("writes nothing of a batch of which one journal is not as expected", async () => {
-    await held.store.append({ journals: [appendOf(pidOf(1), 0)], processes: [processOf(1)] });
+    const kept = scheduleRecord("kept");
+    await held.store.append({ journals: [appendOf(pidOf(1), 0)], processes: [processOf(1)], schedules: [kept] });
     const payload = { address: addressOf(1), subject, text: `"never"` };
     const batch = {
       journals: [appendOf(pidOf(2), 0), appendOf(pidOf(1), 0), appendOf(pidOf(3), 0)],
       payloads: [payload],
       processes: [processOf(1, { state: "exited" }), processOf(2)],
       requests: [requestRecord(1)],
+      removedSchedules: ["kept"],
+      schedules: [scheduleRecord("never")],
     };
     await expect(held.store.append(batch)).rejects.toMatchObject({
       code: "conflict",
@@ -117,6 +133,7 @@ function atomicity(held: Held): void {
     expect(await held.store.payloads([addressOf(1)])).toEqual(new Map());
     expect(await held.store.processes({ limit: 9 })).toEqual([processOf(1)]);
     expect(await held.store.request(requestOf(1))).toBeUndefined();
+    expect(await held.store.schedules()).toEqual([kept]);
   });
 
   it("rejects what expects too little, too much, or something of an unknown process", async () => {
@@ -482,6 +499,49 @@ function requests(held: Held): void {
     await held.reopen();
     expect(await held.store.request(requestOf(1))).toEqual(decided);
     expect(await open({ pid: pidOf(1), limit: 9 })).toEqual([requestOf(2)]);
+  });
+}
+
+function schedules(held: Held): void {
+  const names = async (): Promise<readonly string[]> => (await held.store.schedules()).map(({ name }) => name);
+
+  it("has none at first", async () => {
+    expect(await held.store.schedules()).toEqual([]);
+    expect(await held.store.schedule("nightly")).toBeUndefined();
+  });
+
+  it("gives them back as they were, by name", async () => {
+    const once = scheduleRecord("Once", { cron: null, atMs: 5_000, nextMs: null, lastPid: pidOf(1), lastMs: 5_001 });
+    await held.store.append({ journals: [], schedules: [scheduleRecord("b"), once] });
+    await held.store.append({ journals: [], schedules: [scheduleRecord("a.1"), scheduleRecord("a-1")] });
+    expect(await names()).toEqual(["Once", "a-1", "a.1", "b"]);
+    expect(await held.store.schedule("Once")).toEqual(once);
+    expect(await held.store.schedule("once")).toBeUndefined();
+  });
+
+  it("replaces one by its name, and removes those that are there", async () => {
+    await held.store.append({ journals: [], schedules: [scheduleRecord("a"), scheduleRecord("b")] });
+    const moved = scheduleRecord("a", { nextMs: 7_200_000, runs: 1, lastError: null });
+    await held.store.append({ journals: [], schedules: [moved] });
+    expect(await held.store.schedules()).toEqual([moved, scheduleRecord("b")]);
+    await held.store.append({ journals: [], removedSchedules: ["b", "nobody"] });
+    await held.reopen();
+    expect(await held.store.schedules()).toEqual([moved]);
+  });
+
+  it("removes before it inserts, in one batch beside the rest of it", async () => {
+    await held.store.append({ journals: [], schedules: [scheduleRecord("a")] });
+    const again = scheduleRecord("a", { createdMs: 2_000 });
+    await held.store.append({
+      journals: [appendOf(pidOf(1), 0)],
+      processes: [processOf(1)],
+      requests: [requestRecord(1)],
+      removedSchedules: ["a"],
+      schedules: [again],
+    });
+    expect(await held.store.schedules()).toEqual([again]);
+    expect(await held.store.process(pidOf(1))).toEqual(processOf(1));
+    expect(await held.store.check()).toEqual([]);
   });
 }
 

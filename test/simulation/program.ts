@@ -12,7 +12,7 @@ export type SimulatedTask = { readonly seed: number; readonly depth: number; rea
 /** Notes what a program saw; `step` is its own numbering. */
 export type Note = (step: string, outcome: Json) => void;
 
-const TOOLS = ["w.read", "w.once", "w.keyed", "w.traced", "w.destroy"] as const;
+const TOOLS = ["w.read", "w.once", "w.keyed", "w.traced", "w.destroy", "w.alone"] as const;
 
 type Step = (sys: Sys, chance: Chance, task: SimulatedTask) => Promise<Json>;
 
@@ -35,6 +35,25 @@ const STEPS: readonly Step[] = [
     const draws = Array.from({ length: 2 + chance.below(3) }, () => new Chance(chance.below(2 ** 31)));
     return Promise.all(draws.map((draw) => guarded(() => useTool(sys, draw, { seed: 0, depth: 0, steps: 0 }))));
   },
+  // Two keys, in whatever order: circles come about, and one of each is told so.
+  async (sys, chance) => {
+    const key = chance.pick(["gate", "door"]);
+    await sys.lock.acquire({ key });
+    const outcome = await guarded(() => useTool(sys, chance, { seed: 0, depth: 0, steps: 0 }));
+    const { released } = await sys.lock.release({ key });
+    return [outcome, released];
+  },
+  async (sys, chance) => {
+    const [one, other] = chance.below(2) === 0 ? (["gate", "door"] as const) : (["door", "gate"] as const);
+    const held = await guarded(async () => {
+      await sys.lock.acquire({ key: one });
+      await sys.clock.sleep({ ms: chance.below(200) });
+      await sys.lock.acquire({ key: other });
+      return "both";
+    });
+    for (const key of ["gate", "door"]) await sys.lock.release({ key });
+    return held;
+  },
   async (sys, chance) => {
     const [first, second] = [new Chance(chance.below(2 ** 31)), chance.below(500)];
     return Promise.race([
@@ -46,7 +65,8 @@ const STEPS: readonly Step[] = [
 
 const withChild: Step = async (sys, chance, { depth }) => {
   const task: SimulatedTask = { seed: chance.below(2 ** 31), depth: depth - 1, steps: 1 + chance.below(3) };
-  const { pid } = await sys.process.spawn({ agent: "walker", task });
+  const budget = chance.below(2) === 0 ? {} : { budget: { calls: 1 + chance.below(6) } };
+  const { pid } = await sys.process.spawn({ agent: "walker", task, ...budget });
   if (chance.below(2) === 0)
     await guarded(async () => (await sys.message.send({ pid, topic: "greeting", body: "hello" }), "sent"));
   const { exit } = await sys.process.wait({ pid });

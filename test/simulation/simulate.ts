@@ -6,6 +6,9 @@
 //   I3. Every process ended, and ended by itself.
 //   I4. Every journal verifies: same calls, same bytes, unbroken chain.
 //   I5. Every request was decided once.
+//   I6. No tree called tools more often than its budget allowed, what was under way at a crash included; when all is over
+//       nothing is reserved any more, and every call that a budget bounds is charged.
+//   I7. A tool that declares a lock ran once at a time.
 import type { ProcessId } from "../../src/abi/ids.ts";
 import type { Json } from "../../src/abi/json.ts";
 import type { Batch, Store } from "../../src/ports/store.ts";
@@ -62,6 +65,7 @@ export async function simulate(
     if (ended) return finish(life);
     left.shift();
     life.crashes += 1;
+    life.world.crashed();
     clock.forget();
   }
   life.faults.push(`I3: not everything ended within ${BOOTS_MAX} boots`);
@@ -139,7 +143,8 @@ async function startRoots(system: TestSystem, seed: number): Promise<void> {
   const chance = new Chance(seed ^ 0x700f);
   for (let root = 0; root < ROOTS; root += 1) {
     const task: SimulatedTask = { seed: chance.below(2 ** 31), depth: 2, steps: 3 + chance.below(5) };
-    await system.operate("process.spawn", { agent: "walker", task, key: `root ${root}` }, "simulation");
+    const budget = chance.below(2) === 0 ? {} : { budget: { calls: 2 + chance.below(12) } };
+    await system.operate("process.spawn", { agent: "walker", task, key: `root ${root}`, ...budget }, "simulation");
   }
 }
 
@@ -189,8 +194,33 @@ async function verifyAll({ faults, world, clock }: Life, system: TestSystem): Pr
     if (!report.identical)
       faults.push(`I4: ${pid} differs: ${JSON.stringify(report.difference)} ${JSON.stringify(report.chain)}`);
   }
+  await checkAccounts({ world, faults }, system);
+  if (world.mostAlone > 1) faults.push(`I7: ${world.mostAlone} calls of w.alone were under way at once`);
   for (const [key, times] of world.performed) if (times > 1) faults.push(`I2: ${key} was performed ${times} times`);
   for (const trouble of system.troubles) faults.push(`trouble: ${trouble}`);
+}
+
+async function checkAccounts({ world, faults }: Pick<Life, "world" | "faults">, system: TestSystem): Promise<void> {
+  const { processes } = await system.operate("process.list", { limit: 1000 }, "simulation");
+  const parents = new Map(processes.map(({ pid, parent }) => [pid, parent]));
+  const budgets = new Map(processes.map(({ pid, budget }) => [pid, budget]));
+  const bounded = (pid: ProcessId | null): boolean =>
+    pid !== null && (budgets.get(pid)?.calls !== undefined || bounded(parents.get(pid) ?? null));
+  const used = new Map<string, number>();
+  for (const { pid, reserved, spent } of processes) {
+    const calls = world.calls.get(pid) ?? 0;
+    for (let above: ProcessId | null = pid; above !== null; above = parents.get(above) ?? null)
+      used.set(above, (used.get(above) ?? 0) + calls);
+    if (reserved.calls !== 0) faults.push(`I6: ${pid} is over and has ${reserved.calls} calls reserved`);
+    // Where nothing bounds a process, what a crash cut off, or an exit, is not counted.
+    if (spent.calls < calls && bounded(pid))
+      faults.push(`I6: ${pid} called tools ${calls} times and is charged ${spent.calls}`);
+  }
+  for (const { pid, budget } of processes) {
+    const calls = used.get(pid) ?? 0;
+    if (budget.calls !== undefined && calls > budget.calls)
+      faults.push(`I6: ${pid} and those below it called tools ${calls} times, with a budget of ${budget.calls}`);
+  }
 }
 
 const finish = ({ appends, crashes, faults }: Life): History => ({ appends, crashes, faults: [...new Set(faults)] });

@@ -9,6 +9,7 @@ import type {
   ProcessQuery,
   ProcessRecord,
   RequestRecord,
+  ScheduleRecord,
   Store,
   StoredEvent,
   StoreReport,
@@ -29,6 +30,7 @@ export class MemoryMedium {
   /** JSON text by id, in the order of creation. */
   readonly processes = new Map<ProcessId, string>();
   readonly requests = new Map<RequestId, string>();
+  readonly schedules = new Map<string, string>();
   readonly keys = new Map<SubjectId, Uint8Array>();
   owner: Store | null = null;
 }
@@ -144,6 +146,16 @@ class MemoryStore implements Store {
     return all.filter((request) => request.decided === null && request.pid === (pid ?? request.pid)).slice(0, limit);
   }
 
+  async schedule(name: string): Promise<ScheduleRecord | undefined> {
+    const text = this.#alive().schedules.get(name);
+    return text === undefined ? undefined : (JSON.parse(text) as ScheduleRecord);
+  }
+
+  async schedules(): Promise<readonly ScheduleRecord[]> {
+    const { schedules } = this.#alive();
+    return [...schedules.keys()].sort().map((name) => JSON.parse(schedules.get(name) ?? "") as ScheduleRecord);
+  }
+
   async subjectKey(subject: SubjectId, fresh: Uint8Array): Promise<Uint8Array> {
     const { keys } = this.#alive();
     const key = keys.get(subject) ?? Uint8Array.from(fresh);
@@ -211,7 +223,8 @@ function checkSense({ journals }: Batch): void {
     throw new OsError("internal", "A batch for the store contradicts itself. Nothing was written.");
 }
 
-function commit(medium: MemoryMedium, { journals, payloads = [], processes = [], requests = [] }: Batch): void {
+function commit(medium: MemoryMedium, batch: Batch): void {
+  const { journals, payloads = [], processes = [], requests = [], removedSchedules = [], schedules = [] } = batch;
   for (const { pid, events } of journals) {
     const journal = medium.journals.get(pid);
     if (journal === undefined) medium.journals.set(pid, [...events]);
@@ -220,4 +233,6 @@ function commit(medium: MemoryMedium, { journals, payloads = [], processes = [],
   for (const { address, text } of payloads) if (!medium.payloads.has(address)) medium.payloads.set(address, text);
   for (const record of processes) medium.processes.set(record.pid, JSON.stringify(record));
   for (const record of requests) medium.requests.set(record.request, JSON.stringify(record));
+  for (const name of removedSchedules) medium.schedules.delete(name);
+  for (const record of schedules) medium.schedules.set(record.name, JSON.stringify(record));
 }

@@ -3,7 +3,7 @@
 // It outlives the system's crashes. A crash may hit while a call is out: then the world has done it, or not, as chance will.
 import type { Json } from "../../src/abi/json.ts";
 import { type ToolManifest, toolManifestSchema } from "../../src/abi/tools.ts";
-import type { Decision, InboxItem } from "../../src/abi/syscalls.ts";
+import type { Decision, InboxItem } from "../../src/abi/requests.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Invocation, ToolOutcome, Tools } from "../../src/ports/tools.ts";
 import { fakeTools } from "../system.ts";
@@ -15,11 +15,17 @@ const MANIFESTS: { readonly [name: string]: Partial<ToolManifest> } = {
   "w.keyed": { effect: "write", idempotency: "key" },
   "w.traced": { effect: "write", reconcile: "find" },
   "w.destroy": { effect: "destroy" },
+  "w.alone": { effect: "write", idempotency: "key", exclusive: "thing" },
 };
 
 export class World {
   /** How often each effect was really performed, by idempotency key. */
   readonly performed: Map<string, number> = new Map<string, number>();
+  /** How often a process really called a tool, whatever became of it. */
+  readonly calls: Map<string, number> = new Map<string, number>();
+  /** The most calls of a tool with a lock of its own that were under way at once. */
+  mostAlone = 0;
+  #alone = 0;
   readonly #results = new Map<string, string>();
   readonly #decided = new Map<string, Json>();
   readonly #chance: Chance;
@@ -59,12 +65,31 @@ export class World {
     return yes === true ? { verdict: "approved" } : { verdict: "rejected", note: "no" };
   }
 
+  /** The system has crashed: what was under way in it is over. */
+  crashed(): void {
+    this.#alone = 0;
+  }
+
   async #act(name: string, key: string): Promise<ToolOutcome> {
+    const pid = key.slice(0, key.lastIndexOf("."));
+    this.calls.set(pid, (this.calls.get(pid) ?? 0) + 1);
+    if (name !== "w.alone") return this.#do(name, key);
+    this.#alone += 1;
+    this.mostAlone = Math.max(this.mostAlone, this.#alone);
+    try {
+      return await this.#do(name, key);
+    } finally {
+      this.#alone -= 1;
+    }
+  }
+
+  async #do(name: string, key: string): Promise<ToolOutcome> {
     await this.#travel();
     const known = this.#results.get(key);
     if (name === "w.read") return { kind: "done", content: { text: `read ${key}` } };
     // A tool that recognises its key does nothing the second time.
-    if (name === "w.keyed" && known !== undefined) return { kind: "done", content: { text: known } };
+    if ((name === "w.keyed" || name === "w.alone") && known !== undefined)
+      return { kind: "done", content: { text: known } };
     this.performed.set(key, (this.performed.get(key) ?? 0) + 1);
     const text = `${name} ${key} time ${this.performed.get(key)}`;
     this.#results.set(key, text);

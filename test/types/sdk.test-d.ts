@@ -1,6 +1,6 @@
 // The types that agent authors meet: checked by `tsc`, run by nobody. A line under @ts-expect-error must not compile.
 import { expectTypeOf, test } from "vitest";
-import { agent, defineConfig, loop } from "../../src/sdk/author.ts";
+import { agent, defineConfig, loop, withLock } from "../../src/sdk/author.ts";
 import type {
   AgentModule,
   AgentManifest,
@@ -48,6 +48,18 @@ test("what has a default may be left out, arguments included where all have", ()
   void sys.process.signal({ pid, signal: "kill" });
   // @ts-expect-error a sleep needs to know how long
   void sys.clock.sleep();
+});
+
+test("a child is given less than its parent has, and locks are taken by key", () => {
+  void sys.process.spawn({ agent: "helper", task: "t", class: "batch", budget: { costUsd: 0.5 }, deadlineMs: 1 });
+  // @ts-expect-error there is no such class
+  void sys.process.spawn({ agent: "helper", task: "t", class: "urgent" });
+  expectTypeOf(sys.lock.acquire({ key: "order:17", leaseMs: 60_000 })).resolves.toEqualTypeOf<{ untilMs: number }>();
+  expectTypeOf(sys.lock.release({ key: "order:17" })).resolves.toEqualTypeOf<{ released: boolean }>();
+  expectTypeOf(withLock(sys, "order:17", async () => 7)).toEqualTypeOf<Promise<number>>();
+  void withLock(sys, { key: "order:17", leaseMs: 60_000 }, async () => undefined);
+  // @ts-expect-error the work is a promise: a lock is not held for what happens at once
+  void withLock(sys, "order:17", () => 7);
 });
 
 test("wrong arguments do not compile", () => {

@@ -6,7 +6,7 @@
 //   A2. With nobody here and nobody elsewhere who could decide, it does not wait for ever.
 import { OsError } from "../../abi/errors.ts";
 import type { ProcessId, RequestId } from "../../abi/ids.ts";
-import type { InboxItem } from "../../abi/syscalls.ts";
+import type { InboxItem } from "../../abi/requests.ts";
 import type { Followed } from "../../sdk/client.ts";
 import type { Context } from "../context.ts";
 import type { Session } from "../session.ts";
@@ -196,6 +196,6 @@ class Attendance {
 function progressText({ self, requests }: Standing): string {
   if (self.state === "stopped") return "stopped";
   if (requests.length > 0) return `waits for a human: ${requests.map(({ request }) => request).join(", ")}`;
-  if (self.state === "waiting") return `waits: ${waitsText(self.waits)}`;
+  if (self.waits.length > 0) return `waits: ${waitsText(self.waits)}`;
   return self.state === "ready" ? "waits for its turn to run" : "working";
 }

@@ -1,12 +1,15 @@
 // What `approve` and `reject` share: the decision that fits a request, and what comes after it.
+import type { Budget } from "../../abi/agents.ts";
 import type { OsError } from "../../abi/errors.ts";
 import type { ProcessId } from "../../abi/ids.ts";
-import type { Decision, InboxItem, Output } from "../../abi/syscalls.ts";
+import type { Output } from "../../abi/syscalls.ts";
+import type { Decision, InboxItem } from "../../abi/requests.ts";
 import { jsonOrText, type Context } from "../context.ts";
 import { misuse, textOption, type Options } from "../command.ts";
 import { STATUS } from "../exit-status.ts";
 import { follow, tellNotices } from "../follow.ts";
 import type { Session } from "../session.ts";
+import { budgetOf, optionOf, shortOf } from "./budget.ts";
 import { resolveRequest } from "./ids.ts";
 import { oneLine } from "../terminal/text.ts";
 
@@ -48,7 +51,7 @@ async function goOn(context: Context, session: Session, { request, pid, verdict,
 }
 
 /**
- * The decision of `approve`: approves, answers or settles, as the request's kind asks. Of a request that is not in the
+ * The decision of `approve`: approves, answers, settles or raises, as the request's kind asks. Of a request that is not in the
  * inbox the kind is unknown: what was typed decides, and the system says what became of the request.
  * Throws `invalid_argument` where what was typed does not fit.
  */
@@ -59,15 +62,36 @@ export function approval(item: InboxItem | undefined, options: Options): Decisio
     outcome: textOption(options, "outcome"),
     result: textOption(options, "result"),
   };
+  const budget = budgetOf(options);
+  const named = Object.keys(budget).length > 0;
+  if (item?.kind === "budget" || (item === undefined && named)) return raised(item, typed, budget);
+  if (named) throw mismatch(item, `${KINDS[item?.kind ?? "approval"]} and asks for no budget`);
   if (item?.kind === "settlement" || (item === undefined && typed.outcome !== undefined)) return settled(item, typed);
   if (item?.kind === "question" || (item === undefined && typed.answer !== undefined)) return answered(item, typed);
   if (typed.answer !== undefined || typed.outcome !== undefined || typed.result !== undefined) {
-    throw mismatch(item, "an approval, which takes a yes (with --note TEXT, if you like) or `npx reeve reject`");
+    throw mismatch(item, "an approval, which takes a yes (with --note TEXT, if you like) or `reeve reject`");
   }
   return { verdict: "approved", ...noted(typed.note) };
 }
 
 type Typed = { readonly [Name in "note" | "answer" | "outcome" | "result"]: string | undefined };
+
+const KINDS: { readonly [Kind in InboxItem["kind"]]: string } = {
+  approval: "an approval",
+  question: "a question",
+  settlement: "a settlement",
+  budget: "about a budget",
+};
+
+function raised(item: InboxItem | undefined, { note, answer, outcome, result }: Typed, budget: Budget): Decision {
+  if (answer !== undefined || outcome !== undefined || result !== undefined)
+    throw mismatch(item, "about a budget, which takes an amount (and --note TEXT, if you like) or `reeve reject`");
+  if (Object.keys(budget).length === 0) {
+    const option = optionOf((item === undefined ? undefined : shortOf(item)) ?? "costUsd");
+    throw mismatch(item, `about a budget. Say what it may use up in all from now on: ${option}`);
+  }
+  return { verdict: "raised", budget, ...noted(note) };
+}
 
 const noted = (note: string | undefined): { readonly note?: string } => (note === undefined ? {} : { note });
 
@@ -112,7 +136,7 @@ export function rejection(item: InboxItem | undefined, options: Options): Decisi
   if (item?.kind === "settlement")
     throw mismatch(
       item,
-      "a settlement: what was sent cannot be refused any more. Give it up with `npx reeve approve ID --outcome failed`, or say with `npx reeve approve` what became of it",
+      "a settlement: what was sent cannot be refused any more. Give it up with `reeve approve ID --outcome failed`, or say with `reeve approve` what became of it",
     );
   return { verdict: "rejected", ...noted(textOption(options, "reason")) };
 }

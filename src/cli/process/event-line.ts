@@ -2,7 +2,8 @@
 import type { Event, EventHeader } from "../../abi/events.ts";
 import type { Json } from "../../abi/json.ts";
 import { inShort, oneLine, textField } from "../terminal/text.ts";
-import { callText, errorText, outcomeText, usageText, waitText } from "./wording.ts";
+import { amountsText, budgetText } from "./budget.ts";
+import { callText, decidedText, errorText, outcomeText, placeText, usageText, waitText } from "./wording.ts";
 
 /** Enough of an agent's hash to tell two of its versions apart. */
 const HASH_CHARACTERS = 8;
@@ -16,6 +17,8 @@ export class EventLines {
     switch (header.kind) {
       case "process.created":
         return `${oneLine(header.agent)}@${header.agentHash.slice(0, HASH_CHARACTERS)}: ${inShort(payloads["task"])} (by ${oneLine(header.by)})`;
+      case "call.reserved":
+        return `#${header.call} ${header.syscall} reserves ${amountsText(header.amounts)}`;
       case "call.waiting":
         return `${this.#call(header, payloads["args"])} → waits: ${waitText(header.wait)}`;
       case "call.intended":
@@ -26,10 +29,15 @@ export class EventLines {
         return `${header.request} ${header.requestKind}: ${inShort(textField(payloads["request"], "question") ?? null)} (rule ${oneLine(header.rule)})`;
       case "request.decided": {
         const note = textField(payloads["decision"], "note");
-        return `${header.request} ${header.verdict} by ${oneLine(header.by)}${note === undefined ? "" : `: ${oneLine(note)}`}`;
+        const said = [decidedText(header.verdict, payloads["decision"]), note].filter((text) => text !== undefined);
+        return `${header.request} ${header.verdict} by ${oneLine(header.by)}${said.map((text) => `: ${oneLine(text)}`).join("")}`;
       }
       case "message.delivered":
         return `${header.message} ${oneLine(header.topic)} from ${oneLine(header.from)}: ${inShort(payloads["body"])}`;
+      case "process.reclassed":
+        return `${placeText(header)} (by ${oneLine(header.by)})`;
+      case "process.limited":
+        return `${budgetText(header.budget)} (by ${oneLine(header.by)})`;
       case "process.stopped":
       case "process.continued":
         return `by ${oneLine(header.by)}`;
@@ -46,7 +54,8 @@ export class EventLines {
   #completed(header: Extract<EventHeader, { kind: "call.completed" }>, payloads: Event["payloads"]): string {
     const call = this.#call(header, payloads["args"]);
     this.#args.delete(header.call);
-    const settled = header.settled === undefined ? "" : ` (settled by ${header.settled})`;
+    const charged = header.charged === undefined ? "" : ` (charged ${amountsText(header.charged)})`;
+    const settled = `${header.settled === undefined ? "" : ` (settled by ${header.settled})`}${charged}`;
     if (header.error !== undefined) return `${call} → ${errorText(payloads["error"], header.error)}${settled}`;
     const usage = usageText(header);
     return `${call} → ${usage === "" ? "" : `(${usage}) `}${outcomeText(header.syscall, payloads["value"])}${settled}`;

@@ -2,7 +2,7 @@
 import { OsError } from "../../abi/errors.ts";
 import { processIdSchema, requestIdSchema, type ProcessId, type RequestId } from "../../abi/ids.ts";
 import type { ProcessRow } from "../../abi/process.ts";
-import type { InboxItem } from "../../abi/syscalls.ts";
+import type { InboxItem } from "../../abi/requests.ts";
 import type { Client } from "../../sdk/client.ts";
 
 /** Candidates that an ambiguous beginning lists. */
@@ -24,7 +24,7 @@ export async function resolveProcess(client: Client, given: string): Promise<Pro
   checkBeginning(given, beginning, "process");
   const { processes } = await client.process.list({ prefix: beginning, limit: CANDIDATES + 1 });
   const [only, ...others] = processes;
-  if (only === undefined) throw nothing("process", given, "`npx reeve ps --all` lists them");
+  if (only === undefined) throw nothing("process", given, "`reeve ps --all` lists them");
   if (others.length === 0) return only.pid;
   throw ambiguous("process", given, processes.map(processLine));
 }
@@ -42,7 +42,7 @@ export async function resolveRequest(
   const [only, ...others] = fitting;
   if (only === undefined) {
     if (whole.success) return { request: whole.data };
-    throw nothing("request", given, "it may have been decided already; `npx reeve inbox` lists what is open");
+    throw nothing("request", given, "it may have been decided already; `reeve inbox` lists what is open");
   }
   if (others.length === 0) return { request: only.request, item: only };
   throw ambiguous(

@@ -4,8 +4,9 @@
 //   P1. What is asked is shown whole before it can be answered: the arguments of an approval are never cut.
 //   P2. Enter alone approves nothing: the choice that stands first in line is to decide later.
 import { isCancel, select, text } from "@clack/prompts";
-import type { Decision, InboxItem } from "../../abi/syscalls.ts";
+import type { Decision, InboxItem } from "../../abi/requests.ts";
 import { jsonOrText, type Context } from "../context.ts";
+import { dimension, DIMENSIONS, shortOf, type Dimension } from "./budget.ts";
 import { requestFacts } from "./request.ts";
 import { pairs } from "../terminal/table.ts";
 import { indent, oneLine, plain } from "../terminal/text.ts";
@@ -29,6 +30,8 @@ export async function askDecision(asking: Asking): Promise<Answered> {
       return askAnswer(asking);
     case "settlement":
       return askSettlement(asking);
+    case "budget":
+      return askBudget(asking);
   }
 }
 
@@ -89,6 +92,39 @@ async function askSettlement(asking: Asking): Promise<Answered> {
   return result === "leave" ? result : { verdict: "settled", outcome: "done", result: { text: result.text } };
 }
 
+async function askBudget(asking: Asking): Promise<Answered> {
+  const choice = await choose(asking, "May it use up more?", [
+    LATER,
+    { value: "raise", label: "Give it more" },
+    { value: "reject", label: "Refuse", hint: "the call is refused" },
+  ]);
+  if (choice === "reject") return askReason(asking);
+  if (choice !== "raise") return choice === "leave" ? choice : "later";
+  const name = shortOf(asking.item) ?? (await askDimension(asking));
+  return name === "later" || name === "leave" ? name : askAmount(asking, name);
+}
+
+/** Which part of the budget is to be another; asked where the request does not say what is short. */
+async function askDimension(asking: Asking): Promise<Dimension | "later" | "leave"> {
+  const ways = DIMENSIONS.map(({ name, title }): Choice => ({ value: name, label: title }));
+  return (await choose(asking, "More of what?", [LATER, ...ways])) as Dimension | "later" | "leave";
+}
+
+/** What it may use up in all; asked again until it is an amount. */
+async function askAmount(asking: Asking, name: Dimension): Promise<Answered> {
+  const { doc, read } = dimension(name);
+  const given = await write(asking, `How much in all from now on? (${doc})`, (typed) => {
+    try {
+      read(typed.trim());
+      return undefined;
+    } catch (error) {
+      // The reader says what it takes; the person types again.
+      return error instanceof Error ? error.message : String(error);
+    }
+  });
+  return given === "leave" ? given : { verdict: "raised", budget: { [name]: read(given.text.trim()) } };
+}
+
 /** The value chosen. */
 async function choose(
   { context: { host }, signal }: Asking,
@@ -109,8 +145,10 @@ async function choose(
 async function write(
   { context: { host }, signal }: Pick<Asking, "context" | "signal">,
   message: string,
+  fault: (typed: string) => string | undefined = () => undefined,
 ): Promise<{ readonly text: string } | "leave"> {
-  const written = await text({ message, input: host.stdin, output: host.stdout, signal });
+  const validate = (typed: string | undefined): string | undefined => fault(typed ?? "");
+  const written = await text({ message, validate, input: host.stdin, output: host.stdout, signal });
   return isCancel(written) ? "leave" : { text: written ?? "" };
 }
 

@@ -1,10 +1,11 @@
 // A request as it is shown to whoever decides it: what is asked, why, by whom, with which arguments, and what to type.
 //
 // Invariant R1. Nothing of it is cut: a yes is for exactly this.
-import type { InboxItem } from "../../abi/syscalls.ts";
+import type { InboxItem } from "../../abi/requests.ts";
 import type { Context } from "../context.ts";
 import { age } from "../terminal/figures.ts";
 import { inFull, oneLine } from "../terminal/text.ts";
+import { optionOf, shortOf } from "./budget.ts";
 import { requestText } from "./wording.ts";
 
 type Fact = readonly [name: string, value: string];
@@ -25,7 +26,8 @@ export function requestFacts({ screen, host }: Context, item: InboxItem): Fact[]
 }
 
 /** What to type to decide a request. */
-export function decisions(context: Context, { request, kind, options }: InboxItem): string[] {
+export function decisions(context: Context, item: InboxItem): string[] {
+  const { request, kind, options } = item;
   const approve = (flags: string): string => context.typed(`approve ${request}${flags}`);
   const reject = context.typed(`reject ${request} --reason TEXT`);
   switch (kind) {
@@ -37,5 +39,7 @@ export function decisions(context: Context, { request, kind, options }: InboxIte
     }
     case "settlement":
       return [approve(" --outcome done --result TEXT"), approve(" --outcome not_done"), approve(" --outcome failed")];
+    case "budget":
+      return [approve(` ${optionOf(shortOf(item) ?? "costUsd")}`), reject];
   }
 }

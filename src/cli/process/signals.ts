@@ -1,17 +1,22 @@
 // What `kill`, `stop` and `cont` share: sending a signal to processes, and telling what came of each.
 import { ERRORS, OsError, type ErrorRecord } from "../../abi/errors.ts";
-import type { Event } from "../../abi/events.ts";
 import type { ProcessId } from "../../abi/ids.ts";
 import type { Client } from "../../sdk/client.ts";
 import { textOption, type CliCommand } from "../command.ts";
+import type { Context } from "../context.ts";
 import { STATUS } from "../exit-status.ts";
 import { resolveProcess } from "./ids.ts";
+import { killedLines, killedOf, membersOf, type Killed } from "./killed.ts";
 
 type Signal = "kill" | "stop" | "cont";
-type Sent = { readonly given: string } & (
-  | { readonly pid: ProcessId; readonly pids: readonly ProcessId[]; readonly uncertain: readonly number[] }
-  | { readonly error: ErrorRecord }
-);
+type Done = {
+  readonly pid: ProcessId;
+  /** The processes that changed. */
+  readonly pids: readonly ProcessId[];
+  /** For `kill`: what each of them was. */
+  readonly killed?: readonly Killed[];
+};
+type Sent = { readonly given: string } & (Done | { readonly error: ErrorRecord });
 
 const DONE: { readonly [S in Signal]: string } = { kill: "killed", stop: "stopped", cont: "continued" };
 const ALREADY: { readonly [S in Signal]: string } = {
@@ -43,7 +48,7 @@ export const signalCommand = (signal: Signal, { summary, description }: Texts): 
         for (const each of sent) {
           if ("error" in each)
             context.screen.message(`${context.screen.paintMessage.red("error")} ${each.given}: ${each.error.message}`);
-          else context.screen.lines(linesOf(signal, each));
+          else context.screen.lines(linesOf(context, signal, each));
         }
         if (signal === "cont" && server === null && sent.some((each) => "pid" in each))
           context.screen.message(
@@ -61,13 +66,10 @@ async function send(
 ): Promise<Sent> {
   try {
     const pid = await resolveProcess(client, given);
+    if (signal !== "kill") return { given, pid, pids: (await client.process.signal({ pid, signal, reason })).pids };
+    const before = await membersOf(client, pid);
     const { pids } = await client.process.signal({ pid, signal, reason });
-    return {
-      given,
-      pid,
-      pids,
-      uncertain: signal === "kill" && pids.length > 0 ? await uncertainCalls(client, pid) : [],
-    };
+    return { given, pid, pids, killed: await killedOf(client, before, pids) };
   } catch (error) {
     // The others are signalled all the same; the exit status tells of it.
     if (OsError.is(error) && error.code !== "unreachable") return { given, error: error.toJSON() };
@@ -75,22 +77,8 @@ async function send(
   }
 }
 
-/** Calls that were dispatched and not answered when the process ended: their effects may or may not have happened. */
-async function uncertainCalls(client: Client, pid: ProcessId): Promise<readonly number[]> {
-  const { process } = await client.process.show({ pid });
-  const { events } = await client.journal.read({ pid, from: Math.max(0, process.events - 1), limit: 1 });
-  const header = (events as unknown as readonly Event[])[0]?.header;
-  return header?.kind === "process.exited" ? header.open : [];
-}
-
-function linesOf(signal: Signal, { pid, pids, uncertain }: Extract<Sent, { pid: ProcessId }>): string[] {
+function linesOf(context: Context, signal: Signal, { pid, pids, killed }: Done): string[] {
   if (pids.length === 0) return [`${pid} ${ALREADY[signal]}`];
   const others = pids.length === 1 ? "" : `, with ${pids.length - 1} of its descendants`;
-  const calls = uncertain.map((call) => `#${call}`).join(", ");
-  return [
-    `${pid} ${DONE[signal]}${others}`,
-    ...(uncertain.length === 0
-      ? []
-      : [`  uncertain: ${calls} was under way and may or may not have happened (reeve journal ${pid})`]),
-  ];
+  return [`${pid} ${DONE[signal]}${others}`, ...killedLines(context.screen, killed ?? [])];
 }

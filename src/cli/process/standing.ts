@@ -2,7 +2,7 @@
 // happen without somebody from outside.
 import type { ProcessId } from "../../abi/ids.ts";
 import type { ProcessRow, Wait } from "../../abi/process.ts";
-import type { InboxItem } from "../../abi/syscalls.ts";
+import type { InboxItem } from "../../abi/requests.ts";
 import type { Client } from "../../sdk/client.ts";
 
 export type Standing = {
@@ -26,7 +26,7 @@ export async function standingOf(client: Client, pid: ProcessId): Promise<Standi
 }
 
 /** The process itself and those of its descendants that have not exited. */
-async function livingTree(client: Client, self: ProcessRow): Promise<readonly ProcessRow[]> {
+export async function livingTree(client: Client, self: ProcessRow): Promise<readonly ProcessRow[]> {
   const { processes } = await client.process.list({ root: self.root, state: "alive", limit: ROWS });
   const members = new Set<ProcessId>([self.pid]);
   // Parents are older than their children, so one pass from the oldest finds all.

@@ -1,6 +1,6 @@
 // How it stands with a process when nobody follows it any longer, and how to look closer.
 import type { ProcessRow } from "../../abi/process.ts";
-import type { InboxItem } from "../../abi/syscalls.ts";
+import type { InboxItem } from "../../abi/requests.ts";
 import type { Context } from "../context.ts";
 import { indent, inFull, oneLine, plain, textField } from "../terminal/text.ts";
 import { duration } from "../terminal/figures.ts";
@@ -34,7 +34,8 @@ export function summaryLines(
   return detachedLines(context, row, server);
 }
 
-function exitLines({ screen }: Context, row: ProcessRow, lastSaid: string): string[] {
+function exitLines(context: Context, row: ProcessRow, lastSaid: string): string[] {
+  const { screen } = context;
   const { exit } = row;
   if (exit === null) return [];
   const { paint } = screen;
@@ -44,7 +45,7 @@ function exitLines({ screen }: Context, row: ProcessRow, lastSaid: string): stri
     return [
       "",
       `${paint.red(paint.bold(exit.how))} ${after}`,
-      inside(plain(exit.how === "failed" ? `${exit.error.code}: ${exit.error.message}` : exitText(exit))),
+      inside(plain(exit.how === "failed" ? `${exit.error.code}: ${context.said(exit.error.message)}` : exitText(exit))),
     ];
   const result = textField(exit.result, "text") ?? exit.result;
   const told = result === null || result === "" || result === lastSaid;

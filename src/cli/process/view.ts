@@ -9,7 +9,17 @@ import type { Followed } from "../../sdk/client.ts";
 import { time } from "../terminal/figures.ts";
 import type { Screen } from "../terminal/screen.ts";
 import { cut, indent, inShort, oneLine, plain, textField, fieldOf } from "../terminal/text.ts";
-import { callText, errorText, outcomeText, requestText, spokenText, usageText } from "./wording.ts";
+import { budgetText } from "./budget.ts";
+import {
+  callText,
+  decidedText,
+  errorText,
+  outcomeText,
+  placeText,
+  requestText,
+  spokenText,
+  usageText,
+} from "./wording.ts";
 
 type Completed = Extract<EventHeader, { kind: "call.completed" }>;
 
@@ -98,8 +108,9 @@ export class View {
       case "request.decided": {
         const note = textField(payloads["decision"], "note");
         const mark = header.verdict === "rejected" ? paint.red("✗") : paint.green("✓");
-        const answer = header.verdict === "answered" ? inShort(fieldOf(payloads["decision"], "answer")) : undefined;
-        const said = [answer, note].filter((text) => text !== undefined).map((text) => `: ${oneLine(text)}`);
+        const said = [decidedText(header.verdict, payloads["decision"]), note]
+          .filter((text) => text !== undefined)
+          .map((text) => `: ${oneLine(text)}`);
         return this.#short(`${header.verdict} by ${oneLine(header.by)}${said.join("")}`, { margin: MARGIN, mark });
       }
       case "message.delivered": {
@@ -110,8 +121,13 @@ export class View {
         return this.#short(`stopped by ${oneLine(header.by)}`, { paint: paint.yellow });
       case "process.continued":
         return this.#short(`continued by ${oneLine(header.by)}`);
-      // Its header, its intents and its end are told by what stands around them.
+      case "process.reclassed":
+        return this.#short(`${placeText(header)} by ${oneLine(header.by)}`, { paint: paint.dim });
+      case "process.limited":
+        return this.#short(`budget: ${budgetText(header.budget)}, by ${oneLine(header.by)}`, { paint: paint.dim });
+      // Its header, its reservations, its intents and its end are told by what stands around them.
       case "process.created":
+      case "call.reserved":
       case "call.intended":
       case "process.exited":
         return undefined;

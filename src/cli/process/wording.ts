@@ -1,10 +1,15 @@
 // Calls, waits and outcomes in words, each short enough for a line.
+import { budgetSchema } from "../../abi/agents.ts";
 import type { EventHeader } from "../../abi/events.ts";
 import type { Json } from "../../abi/json.ts";
+import type { RequestId } from "../../abi/ids.ts";
 import type { Exit, Spent, Wait } from "../../abi/process.ts";
-import type { InboxItem } from "../../abi/syscalls.ts";
-import { age, count, counted, duration, money, time } from "../terminal/figures.ts";
+import type { RequestKind, Verdict } from "../../abi/requests.ts";
+import type { Class } from "../../abi/scheduling.ts";
+import type { InboxItem } from "../../abi/requests.ts";
+import { count, counted, duration, money, time, timeShort } from "../terminal/figures.ts";
 import { fieldOf, inShort, oneLine, textField } from "../terminal/text.ts";
+import { budgetText } from "./budget.ts";
 
 /** A call with its arguments in short: `shop.refund {"order":17}`. */
 export function callText(syscall: string, args: Json | undefined): string {
@@ -21,6 +26,9 @@ export function callText(syscall: string, args: Json | undefined): string {
       const ms = fieldOf(args, "ms");
       return `clock.sleep ${typeof ms === "number" ? duration(ms) : ""}`.trimEnd();
     }
+    case "lock.acquire":
+    case "lock.release":
+      return `${syscall} ${oneLine(textField(args, "key") ?? "")}`.trimEnd();
     default:
       return `${syscall} ${inShort(args) === "{}" ? "" : inShort(args)}`.trimEnd();
   }
@@ -37,6 +45,12 @@ export function outcomeText(syscall: string, value: Json | undefined): string {
       return inShort(fieldOf(value, "answer"));
     case "process.spawn":
       return inShort(fieldOf(value, "pid"));
+    case "lock.acquire": {
+      const untilMs = fieldOf(value, "untilMs");
+      return typeof untilMs === "number" ? `held until ${time(untilMs)} at most` : "";
+    }
+    case "lock.release":
+      return fieldOf(value, "released") === false ? "it was not held any more" : "";
     default:
       return inShort(value);
   }
@@ -66,23 +80,30 @@ export function errorText(error: Json | undefined, code: string): string {
   return message === undefined ? code : `${code}: ${oneLine(message)}`;
 }
 
-/** What is waited for. With `nowMs`, times are told as how long it still takes. */
-export function waitText(wait: Wait, nowMs?: number): string {
-  const until = (ms: number): string => (nowMs === undefined ? `until ${time(ms)}` : `for ${age(ms - nowMs)}`);
+/** What a list of processes knows beside their rows: the time, and what the open requests are. */
+export type Known = { readonly nowMs: number; readonly kinds: ReadonlyMap<RequestId, RequestKind> };
+
+/** What is waited for. With `known` in as few words as a column has room for. */
+export function waitText(wait: Wait, known?: Known): string {
+  const until = (ms: number): string => `until ${known === undefined ? time(ms) : timeShort(ms, known.nowMs)}`;
   switch (wait.on) {
     case "human":
-      return `human ${wait.request}`;
+      return `${known?.kinds.get(wait.request) ?? "human"} ${wait.request}`;
     case "time":
-      return nowMs === undefined ? until(wait.untilMs) : `timer ${age(wait.untilMs - nowMs)}`;
+      return until(wait.untilMs);
     case "message":
       return `message${wait.topic === undefined ? "" : ` ${oneLine(wait.topic)}`}${wait.untilMs === undefined ? "" : ` ${until(wait.untilMs)}`}`;
     case "process":
-      return `process ${wait.pid}`;
+      return `exit of ${wait.pid}`;
+    case "turn":
+      return `turn: ${oneLine(wait.resource)}`;
+    case "lock":
+      return `lock: ${oneLine(wait.key)}`;
   }
 }
 
-export const waitsText = (waits: readonly Wait[], nowMs?: number): string =>
-  waits.map((wait) => waitText(wait, nowMs)).join(", ");
+export const waitsText = (waits: readonly Wait[], known?: Known): string =>
+  waits.map((wait) => waitText(wait, known)).join(", ");
 
 export const tokensOf = ({ inputTokens, outputTokens }: Spent): number => inputTokens + outputTokens;
 
@@ -98,9 +119,18 @@ export function exitText(exit: Exit): string {
   return `killed by ${oneLine(exit.by)}${exit.reason === "" ? "" : `: ${oneLine(exit.reason)}`}`;
 }
 
+/** What a decision gives: the answer, or the budget that was raised. */
+export function decidedText(verdict: Verdict, decision: Json | undefined): string | undefined {
+  if (verdict === "answered") return inShort(fieldOf(decision, "answer"));
+  if (verdict !== "raised") return undefined;
+  const budget = budgetSchema.safeParse(fieldOf(decision, "budget"));
+  return budget.success ? budgetText(budget.data) : undefined;
+}
+
 /** Who is asked for what, on one line. */
 export function requestText({ kind, tool, effect }: Pick<InboxItem, "kind" | "tool" | "effect">): string {
-  const what = kind === "settlement" ? "settlement: did it happen?" : kind;
+  const what =
+    kind === "settlement" ? "settlement: did it happen?" : kind === "budget" ? "budget: may it use up more?" : kind;
   return [what, tool === undefined ? "" : oneLine(tool), effect ?? ""].filter((text) => text !== "").join(" · ");
 }
 
@@ -110,3 +140,7 @@ export function usageText(header: Extract<EventHeader, { kind: "call.completed" 
   const cost = usage.costUsd === undefined || usage.costUsd === 0 ? "" : ` · ${money(usage.costUsd)}`;
   return `${count(usage.inputTokens)} in, ${count(usage.outputTokens)} out${cost}`;
 }
+
+/** Where a process stands among the others: `batch, weight 2`. */
+export const placeText = ({ class: name, weight }: { readonly class: Class; readonly weight: number }): string =>
+  `${name}${weight === 1 ? "" : `, weight ${weight}`}`;

@@ -45,3 +45,9 @@ export function time(ms: number): string {
 
 /** Local time to the millisecond. */
 export const timeExact = (ms: number): string => `${time(ms)}.${String(Math.floor(ms) % 1000).padStart(3, "0")}`;
+
+/** Local time of the day, with the date if it is another day than `nowMs`: `14:05`, `2026-11-23 14:05`. */
+export function timeShort(ms: number, nowMs: number): string {
+  const [day, clock = ""] = time(ms).slice(0, -":00".length).split(" ");
+  return time(nowMs).startsWith(`${day} `) ? clock : `${day} ${clock}`;
+}

@@ -7,6 +7,8 @@ export type Column = {
   readonly align?: "left" | "right";
   /** Gives way when the line is too long for the terminal, down to this width; columns on the left first. */
   readonly widthMin?: number;
+  /** Left out when the line is too long even so; the lowest number first. */
+  readonly leftOut?: number;
 };
 
 /** A cell's text; `paint` colours it after it was cut and filled. */
@@ -22,7 +24,10 @@ type Layout = {
 };
 
 /** The lines of a table, the titles first. Lines never end in spaces. */
-export function table(columns: readonly Column[], rows: readonly (readonly Cell[])[], layout: Layout): string[] {
+export function table(all: readonly Column[], allRows: readonly (readonly Cell[])[], layout: Layout): string[] {
+  const kept = keptOf(all, allRows, layout.columns);
+  const columns = all.filter((_, at) => kept.has(at));
+  const rows = allRows.map((cells) => cells.filter((_, at) => kept.has(at)));
   const widths = widthsOf(columns, rows, layout.columns);
   const titles = columns.map(({ title }): Cell => ({ text: title, paint: layout.paintTitle }));
   return [titles, ...rows].map((cells) => {
@@ -42,10 +47,34 @@ export function table(columns: readonly Column[], rows: readonly (readonly Cell[
   });
 }
 
-function widthsOf(columns: readonly Column[], rows: readonly (readonly Cell[])[], most: number | undefined): number[] {
-  const widths = columns.map(({ title }, at) =>
+const fullWidths = (columns: readonly Column[], rows: readonly (readonly Cell[])[]): number[] =>
+  columns.map(({ title }, at) =>
     Math.max(stringWidth(title), ...rows.map((row) => stringWidth(textOf(row[at] ?? "")))),
   );
+
+/** The places of the columns that there is room for. */
+function keptOf(
+  columns: readonly Column[],
+  rows: readonly (readonly Cell[])[],
+  most: number | undefined,
+): ReadonlySet<number> {
+  const kept = new Set(columns.keys());
+  if (most === undefined) return kept;
+  const widths = fullWidths(columns, rows).map((width, at) => Math.min(width, columns[at]?.widthMin ?? width));
+  const order = [...columns.keys()]
+    .filter((at) => columns[at]?.leftOut !== undefined)
+    .toSorted((a, b) => (columns[a]?.leftOut ?? 0) - (columns[b]?.leftOut ?? 0));
+  let total = widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length);
+  for (const at of order) {
+    if (total <= most) break;
+    kept.delete(at);
+    total -= (widths[at] ?? 0) + GAP.length;
+  }
+  return kept;
+}
+
+function widthsOf(columns: readonly Column[], rows: readonly (readonly Cell[])[], most: number | undefined): number[] {
+  const widths = fullWidths(columns, rows);
   const total = widths.reduce((sum, width) => sum + width, 0) + GAP.length * (columns.length - 1);
   let excess = most === undefined ? 0 : Math.max(0, total - most);
   columns.forEach(({ widthMin }, at) => {

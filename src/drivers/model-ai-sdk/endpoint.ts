@@ -7,6 +7,7 @@
 // - `openai-compatible` speaks Chat Completions and needs a key only if `keyFrom` names one (Ollama needs none).
 // - OPENAI_BASE_URL and ANTHROPIC_BASE_URL hold where the configuration gives no base URL. Anthropic's own clients want the
 //   latter without `/v1`, so an Anthropic base URL without a path gets it.
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { LanguageModelV4 } from "@ai-sdk/provider";
 import type { ProviderConfig } from "../../abi/config.ts";
 import { OsError } from "../../abi/errors.ts";
@@ -141,8 +142,18 @@ function secretHeaders(headers: Record<string, string>): string[] {
     .filter((value) => value !== "");
 }
 
+/**
+ * Around a call of a package: told the headers of a good answer, by lower-case name, as soon as they have come. The packages
+ * hand them on as well, but some only with the first words, and a model that thinks first keeps those back for a minute.
+ */
+export const headersListener = new AsyncLocalStorage<(headers: Readonly<Record<string, string>>) => void>();
+
 /** A redirect is not followed: the key is for the address that was configured, and fetch would carry it along in headers such as x-api-key. */
-const fetchHere: typeof fetch = (input, init) => fetch(input, { ...init, redirect: "manual" });
+const fetchHere: typeof fetch = async (input, init) => {
+  const response = await fetch(input, { ...init, redirect: "manual" });
+  if (response.ok) headersListener.getStore()?.(Object.fromEntries(response.headers));
+  return response;
+};
 
 /** The packages are loaded when first used, so that a start that asks no model does not pay for four of them. */
 export async function languageModel(name: string, endpoint: Endpoint, model: string): Promise<LanguageModelV4> {

@@ -2,7 +2,7 @@
 import { APICallError, UnsupportedFunctionalityError } from "@ai-sdk/provider";
 import { expect, test } from "vitest";
 import type { Endpoint } from "./endpoint.ts";
-import { modelFailure } from "./failure.ts";
+import { modelFailure, rateOfFailure } from "./failure.ts";
 
 const endpoint: Endpoint = {
   type: "openai-compatible",
@@ -33,6 +33,24 @@ test("a refusal without words is told by its status and body", () => {
   expect(modelFailure(apiError({ statusCode: 400, responseBody: "no such field" }), call).message).toContain(
     "answered 400: no such field. Change the request",
   );
+});
+
+test("an account without money is refused with 429, and no waiting is advised", () => {
+  const responseBody = JSON.stringify({ error: { message: "quota", type: "insufficient_quota", code: null } }, null, 1);
+  const error = modelFailure(apiError({ statusCode: 429, message: "quota", responseBody, isRetryable: true }), call);
+  expect(error.retryable).toBe(false);
+  expect(error.message).toContain("the provider answered 429: quota. No waiting helps");
+  expect(rateOfFailure(apiError({ statusCode: 429, responseBody }), error, 0)).toBeUndefined();
+});
+
+test.each([
+  [429, "false", false],
+  [400, "true", true],
+  [503, "maybe", true],
+  [503, undefined, true],
+])("%i with x-should-retry: %s", (statusCode, said, retryable) => {
+  const responseHeaders = said === undefined ? {} : { "x-should-retry": said };
+  expect(modelFailure(apiError({ statusCode, responseHeaders }), call).retryable).toBe(retryable);
 });
 
 test("what the format cannot say was never sent", () => {

@@ -4,11 +4,14 @@
 //   F1. No message and no data holds a key: every text from outside is cleared of the endpoint's secrets before it is clipped.
 //       (Of those with 8 characters or more: shorter ones are the placeholders that local servers are given, and words.)
 //   F2. The original error is not kept as `cause`: it holds the whole request, and at times the headers.
-//   F3. `retryable` is what the provider's package says of an answer with an error status. Of a stream that broke off after
-//       it had begun it is true, unless the provider itself said in the stream that the request is at fault.
+//   F3. `retryable` is what the provider says of an answer with an error status (`x-should-retry`), else what its package says;
+//       but never of an account without money. Of a stream that broke off after it had begun it is true, unless the
+//       provider itself said in the stream that the request is at fault.
 import { AISDKError, APICallError, InvalidResponseDataError, JSONParseError } from "@ai-sdk/provider";
 import { OsError } from "../../abi/errors.ts";
+import type { RateReport } from "../../ports/scheduler.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { rateReport } from "./rates.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 
 const MESSAGE_LENGTH_MAX = 500;
@@ -50,6 +53,13 @@ export function modelFailure(error: unknown, call: FailedCall): OsError {
   });
 }
 
+/** What a failed call says of the provider's limits; undefined if that is nothing. `failed` is `modelFailure` of the same error. */
+export function rateOfFailure(error: unknown, failed: OsError, nowMs: number): RateReport | undefined {
+  const headers = APICallError.isInstance(error) ? (error.responseHeaders ?? {}) : {};
+  const { status, retryAfterMs } = failed.data;
+  return rateReport(headers, { nowMs, failure: { status, retryable: failed.retryable, retryAfterMs } });
+}
+
 function factsOf(error: unknown, call: FailedCall): Facts {
   if (APICallError.isInstance(error)) return ofApiCall(error, call);
   if (InvalidResponseDataError.isInstance(error) || JSONParseError.isInstance(error))
@@ -67,9 +77,18 @@ function ofApiCall(error: APICallError, call: FailedCall): Facts {
   return {
     said: status === undefined ? withCause(error) : error.message || (error.responseBody ?? ""),
     status,
-    retryable: error.isRetryable,
+    retryable: mayHelpAgain(error),
     retryAfterMs: retryDelayMs(error.responseHeaders ?? {}, { body: error.responseBody, nowMs: call.nowMs }),
   };
+}
+
+const NO_MONEY = /"(?:type|code)":\s*"(?:insufficient_quota|billing_\w+)"/;
+
+/** An account without money is refused with 429 as well, and no waiting fills it. */
+function mayHelpAgain({ responseHeaders, responseBody, isRetryable }: APICallError): boolean {
+  if (NO_MONEY.test(responseBody ?? "")) return false;
+  const said = responseHeaders?.["x-should-retry"];
+  return said === "true" || (said !== "false" && isRetryable);
 }
 
 /** The message of an error with what lies at its bottom, which for network failures says more: at times it has a code only. */
@@ -116,6 +135,8 @@ function remedy(call: FailedCall, { status, retryable, retryAfterMs, unsayable }
   if (retryAfterMs !== undefined && retryable)
     return `Try again after ${Math.ceil(retryAfterMs / 1000)} s; if it goes on, lower \`models.${name}.concurrency\`.`;
   if (status === 429 && retryable) return `Try again later; if it goes on, lower \`models.${name}.concurrency\`.`;
+  if (status === 402 || status === 429)
+    return "No waiting helps, by the provider's word: check the account there, its balance and its limits.";
   if (status === 401 || status === 403)
     return `Check ${endpoint.keyName === undefined ? `that this server needs no key (\`models.${name}.keyFrom\` names one)` : `the key in ${endpoint.keyName}`}.`;
   if (status === 404) return `Check the model's name and the base URL (${endpoint.baseUrl}).`;

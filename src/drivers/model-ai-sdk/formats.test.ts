@@ -41,8 +41,8 @@ type Asked = {
   readonly settings?: ModelRequest["settings"];
 };
 
-function ask(type: RemoteConfig["type"], asked: Asked = {}, prices: RemoteConfig["prices"] = {}): Promise<ModelAnswer> {
-  const common = { headers: {}, concurrency: 8, timeoutMs: 5_000, prices };
+function ask(type: RemoteConfig["type"], asked: Asked = {}): Promise<ModelAnswer> {
+  const common = { headers: {}, concurrency: 8, timeoutMs: 5_000, prices: {} };
   const config: RemoteConfig = { type, baseUrl: type === "anthropic" ? server.url : `${server.url}/v1`, ...common };
   const provider = createAiSdkProvider("p", config, env);
   const request: ModelRequest = {
@@ -82,7 +82,7 @@ const HISTORY: readonly Message[] = [
 ];
 
 describe("Chat Completions", () => {
-  test("text comes as it is said, with usage that includes the cache, and its cost", async () => {
+  test("text comes as it is said, with usage that includes the cache", async () => {
     const usage = {
       prompt_tokens: 100,
       completion_tokens: 10,
@@ -90,7 +90,7 @@ describe("Chat Completions", () => {
       completion_tokens_details: { reasoning_tokens: 4 },
     };
     server.will(stream(chat({ text: ["Good ", "day."], usage })));
-    const answer = await ask("openai-compatible", {}, { m: { input: 2, output: 10, cacheRead: 0.5 } });
+    const answer = await ask("openai-compatible");
     expect(answer).toEqual({
       content: [{ type: "text", text: "Good day." }],
       finishReason: "stop",
@@ -99,7 +99,6 @@ describe("Chat Completions", () => {
         outputTokens: 10,
         cacheReadTokens: 60,
         reasoningTokens: 4,
-        costUsd: (40 * 2 + 60 * 0.5 + 10 * 10) / 1e6,
       },
     });
     expect(deltas).toEqual(["Good ", "day."]);
@@ -235,14 +234,13 @@ describe("OpenAI Responses", () => {
       { item: call(2, '{"order":'), deltas: ['{"order":'] },
     ];
     server.will(stream(responses(items, USAGE)));
-    const answer = await ask("openai", { tools: TOOLS }, { m: { input: 1, output: 2 } });
+    const answer = await ask("openai", { tools: TOOLS });
     expect(answer.finishReason).toBe("tool-calls");
     expect(answer.usage).toEqual({
       inputTokens: 90,
       outputTokens: 20,
       cacheReadTokens: 64,
       reasoningTokens: 12,
-      costUsd: (90 + 40) / 1e6,
     });
     expect(answer.content).toMatchObject([
       { type: "reasoning", text: "", provider: { openai: { itemId: "rs_1", reasoningEncryptedContent: "sealed" } } },
@@ -329,7 +327,7 @@ describe("Anthropic Messages", () => {
   const usage = { input_tokens: 10, cache_read_input_tokens: 70, cache_creation_input_tokens: 20 };
   const answered = async (): Promise<ModelAnswer> => {
     server.will(stream(messages(blocks, { stop: "tool_use", usage, outputTokens: 30 })));
-    return ask("anthropic", { tools: TOOLS }, { m: { input: 4, output: 20, cacheRead: 1, cacheWrite: 5 } });
+    return ask("anthropic", { tools: TOOLS });
   };
 
   test("thinking with its signature, text and parallel calls; totals include the cache", async () => {
@@ -340,7 +338,6 @@ describe("Anthropic Messages", () => {
       outputTokens: 30,
       cacheReadTokens: 70,
       cacheWriteTokens: 20,
-      costUsd: (10 * 4 + 70 * 1 + 20 * 5 + 30 * 20) / 1e6,
     });
     expect(answer.content).toMatchObject([
       { type: "reasoning", text: "Hm.", provider: { anthropic: { signature: "signed" } } },
@@ -397,6 +394,56 @@ describe("Anthropic Messages", () => {
         ],
       },
     ]);
+  });
+
+  /** What of the last request's body is marked to be kept in the cache, as texts. */
+  const kept = (): unknown[] => {
+    const { system = [], messages: sent } = server.last().body as {
+      system?: Record<string, unknown>[];
+      messages: { content: Record<string, unknown>[] }[];
+    };
+    return [...system, ...sent.flatMap(({ content }) => content)].flatMap(({ cache_control: mark, text, content }) =>
+      mark === undefined ? [] : [(expect(mark).toEqual({ type: "ephemeral" }), text ?? content)],
+    );
+  };
+  const brief = (): void =>
+    server.will(
+      stream(
+        messages([{ start: { type: "text", text: "" }, deltas: [{ type: "text_delta", text: "ok" }] }], {
+          stop: "end_turn",
+          usage,
+          outputTokens: 1,
+        }),
+      ),
+    );
+
+  test("a conversation is kept in the cache up to its end, and found there by the next turn", async () => {
+    brief();
+    await ask("anthropic", { tools: TOOLS });
+    expect(kept()).toEqual(["Be brief.", "Hello"]);
+    brief();
+    await ask("anthropic", { messages: HISTORY.slice(0, 4), tools: TOOLS });
+    expect(kept()).toEqual(["Be brief.", "Hello", "fine"]);
+    brief();
+    const more: Message[] = [{ role: "assistant", content: [{ type: "text", text: "Well." }] }];
+    await ask("anthropic", { messages: [...HISTORY.slice(0, 4), ...more, { role: "user", content: "Go on" }] });
+    expect(kept()).toEqual(["Be brief.", "fine", "Go on"]);
+  });
+
+  test("of a single question only the instructions are kept; nothing empty is, nor the model's own last words", async () => {
+    brief();
+    await ask("anthropic");
+    expect(kept()).toEqual(["Be brief."]);
+    brief();
+    await ask("anthropic", { messages: [{ role: "user", content: "" }], tools: TOOLS });
+    expect(kept()).toEqual([]);
+    brief();
+    const begun: Message = { role: "assistant", content: [{ type: "text", text: "The answer is" }] };
+    await ask("anthropic", { messages: [...HELLO, begun] });
+    expect(kept()).toEqual(["Be brief.", "Hello"]);
+    server.will(stream(chat({ text: ["ok"] })));
+    await ask("openai-compatible", { tools: TOOLS });
+    expect(JSON.stringify(server.last().body)).not.toContain("cache");
   });
 
   test("a call without arguments", async () => {

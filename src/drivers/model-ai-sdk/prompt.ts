@@ -9,6 +9,7 @@ import type { JsonObject } from "../../abi/json.ts";
 import type { AssistantPart, Message, ToolResultPart } from "../../abi/messages.ts";
 import type { ToolDefinition } from "../../abi/tools.ts";
 import type { ModelRequest } from "../../ports/model.ts";
+import { withCacheMarks } from "./cache-marks.ts";
 import type { ProviderType } from "./endpoint.ts";
 import type { ToolNames } from "./tool-names.ts";
 
@@ -21,8 +22,9 @@ type ToolOutput = Extract<
 export function callOptions(type: ProviderType, request: ModelRequest, names: ToolNames): LanguageModelV4CallOptions {
   const { toolChoice, maxOutputTokens, temperature, topP, seed, stopSequences, reasoning, responseSchema } =
     request.settings;
+  const prompt = request.messages.flatMap((message) => promptMessage(type, message, names));
   return {
-    prompt: request.messages.flatMap((message) => promptMessage(type, message, names)),
+    prompt: type === "anthropic" ? withCacheMarks(prompt, { mayCall: request.tools.length > 0 }) : prompt,
     ...(request.tools.length > 0 && { tools: request.tools.map((tool) => functionTool(type, tool, names)) }),
     ...(toolChoice !== undefined && { toolChoice: { type: toolChoice } }),
     ...(maxOutputTokens !== undefined && { maxOutputTokens }),

@@ -4,6 +4,7 @@ import { inspect } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { OsError } from "../../abi/errors.ts";
 import type { ModelRequest } from "../../ports/model.ts";
+import type { RateReport } from "../../ports/scheduler.ts";
 import type { RemoteConfig } from "./endpoint.ts";
 import {
   chat,
@@ -154,6 +155,76 @@ describe("refusals", () => {
     expect(error).toMatchObject({ code: "model_failed", retryable: false, data: { status: 307 } });
     expect(elsewhere.exchanges).toEqual([]);
     await elsewhere.stop();
+  });
+});
+
+describe("what the provider says of its limits", () => {
+  const TYPES = ["openai-compatible", "openai", "anthropic", "google"] as const;
+  const begun = {
+    "openai-compatible": chat({ text: ["Good "], finish: null }),
+    openai: responses([], {}).slice(0, 1),
+    anthropic: messages([{ start: { type: "text", text: "" }, deltas: [] }], {
+      stop: "end_turn",
+      usage: { input_tokens: 1 },
+      outputTokens: 1,
+    }).slice(0, 2),
+    google: gemini([{ text: "Good " }, { text: "day." }], {}).slice(0, 1),
+  } as const;
+  const limits = { "x-ratelimit-limit-requests": "600", "x-ratelimit-remaining-requests": "7" };
+  const requests: unknown = expect.objectContaining({ limit: 600, windowMs: 60_000, remaining: 7 });
+  const ask = (
+    type: RemoteConfig["type"],
+    onRate: (report: RateReport) => void,
+    signal = new AbortController().signal,
+  ) => provider({ type }).generate("m", request, { signal, onDelta: () => undefined, onRate });
+
+  test.each(TYPES)("%s: with an answer, while it is still coming", async (type) => {
+    server.will((response) => {
+      for (const [name, value] of Object.entries(limits)) response.setHeader(name, value);
+      hanging(begun[type])(response);
+    });
+    const reports: RateReport[] = [];
+    const controller = new AbortController();
+    const asked = ask(
+      type,
+      (report) => {
+        reports.push(report);
+        controller.abort();
+      },
+      controller.signal,
+    );
+    await expect(asked).rejects.toMatchObject({ code: "cancelled" });
+    expect(reports).toEqual([{ requests }]);
+  });
+
+  test.each(TYPES)("%s: with a refusal, before the call ends", async (type) => {
+    const beforeMs = Date.now();
+    const reports: RateReport[] = [];
+    server.will(refusal(429, openAiError("slow down"), { ...limits, "retry-after": "7" }));
+    const asked = ask(type, (report) => void reports.push(report));
+    await expect(asked).rejects.toMatchObject({ retryable: true, data: { status: 429, retryAfterMs: 7_000 } });
+    expect(reports).toEqual([{ requests, pausedUntilMs: expect.any(Number) as unknown }]);
+    expect(reports[0]?.pausedUntilMs).toBeGreaterThanOrEqual(beforeMs + 7_000);
+    expect(reports[0]?.pausedUntilMs).toBeLessThanOrEqual(Date.now() + 7_000);
+  });
+
+  test("an overload that is reported in the stream is a refusal too", async () => {
+    const reports: RateReport[] = [];
+    server.will(stream([{ event: "error", data: anthropicError("overloaded_error", "Overloaded") }]));
+    await expect(ask("anthropic", (report) => void reports.push(report))).rejects.toMatchObject({
+      data: { status: 529 },
+    });
+    expect(reports).toEqual([{ pausedUntilMs: expect.any(Number) as unknown }]);
+  });
+
+  test("a provider that says nothing is not spoken for", async () => {
+    const reports: RateReport[] = [];
+    server.will(stream(greeting), refusal(500, openAiError("No.")));
+    await ask("openai-compatible", (report) => void reports.push(report));
+    await expect(ask("openai-compatible", (report) => void reports.push(report))).rejects.toMatchObject({
+      data: { status: 500 },
+    });
+    expect(reports).toEqual([]);
   });
 });
 

@@ -6,22 +6,26 @@
 //   P2. The configuration's timeout bounds the whole call, answer included.
 //   P3. An answer counts whole or not at all.
 //   P4. A key that is missing is reported by `ready`, `generate` and `check`, not at start: who uses another model needs none.
+//   P5. What the response's headers say of the provider's limits is told as soon as they are there, before the call ends.
 import type { LanguageModelV4 } from "@ai-sdk/provider";
 import { OsError } from "../../abi/errors.ts";
-import type { Check } from "../../abi/syscalls.ts";
+import type { Check } from "../../abi/reports.ts";
 import type { ModelAnswer, ModelProvider, ModelRequest } from "../../ports/model.ts";
+import type { RateReport } from "../../ports/scheduler.ts";
 import { collectAnswer } from "./answer.ts";
 import {
   type Endpoint,
   type Environment,
   formatName,
+  headersListener,
   keyNames,
   languageModel,
   type RemoteConfig,
   resolveEndpoint,
 } from "./endpoint.ts";
-import { modelFailure } from "./failure.ts";
+import { modelFailure, rateOfFailure } from "./failure.ts";
 import { callOptions } from "./prompt.ts";
+import { rateReport } from "./rates.ts";
 import { toolNames } from "./tool-names.ts";
 import { type Characters, usageOf } from "./usage.ts";
 
@@ -37,6 +41,9 @@ export function createAiSdkProvider(name: string, config: RemoteConfig, env: Env
 
 class AiSdkProvider implements ModelProvider {
   readonly concurrency: number;
+  readonly requestsPerMinute: number | undefined;
+  readonly tokensPerMinute: number | undefined;
+  readonly vendor: string | undefined;
   readonly #name: string;
   readonly #config: RemoteConfig;
   readonly #env: Environment;
@@ -48,23 +55,30 @@ class AiSdkProvider implements ModelProvider {
     this.#config = config;
     this.#env = env;
     this.concurrency = config.concurrency;
+    this.requestsPerMinute = config.requestsPerMinute;
+    this.tokensPerMinute = config.tokensPerMinute;
+    // Who speaks Chat Completions may be anybody, at any price.
+    this.vendor = config.type === "openai-compatible" ? undefined : config.type;
   }
 
   ready(): void {
     this.#endpoint ??= resolveEndpoint(this.#name, this.#config, this.#env);
   }
 
-  async generate(model: string, request: ModelRequest, { signal, onDelta }: GenerateOptions): Promise<ModelAnswer> {
+  async generate(model: string, request: ModelRequest, options: GenerateOptions): Promise<ModelAnswer> {
+    const { signal, onDelta } = options;
     const label = `${this.#name}/${model}`;
     const endpoint = (this.#endpoint ??= resolveEndpoint(this.#name, this.#config, this.#env));
     const limits = new Limits(label, this.#config.timeoutMs, signal);
     let streaming = false;
     const ask = async (): Promise<ModelAnswer> => {
       const names = toolNames(request);
-      const options = callOptions(endpoint.type, request, names);
-      const { stream } = await (
-        await this.#model(model, endpoint)
-      ).doStream({ ...options, abortSignal: limits.signal });
+      const call = callOptions(endpoint.type, request, names);
+      const asked = await this.#model(model, endpoint);
+      const { stream } = await headersListener.run(
+        (headers) => tell(options, rateReport(headers, { nowMs: Date.now() })),
+        async () => asked.doStream({ ...call, abortSignal: limits.signal }),
+      );
       streaming = true;
       const { content, finishReason, usage } = await collectAnswer(stream, {
         label,
@@ -72,14 +86,16 @@ class AiSdkProvider implements ModelProvider {
         signal: limits.signal,
         onDelta,
       });
-      const price = Object.hasOwn(this.#config.prices, model) ? this.#config.prices[model] : undefined;
-      return { content, finishReason, usage: usageOf(usage, () => characters(request, content), price) };
+      return { content, finishReason, usage: usageOf(usage, () => characters(request, content)) };
     };
     try {
       limits.start();
       return await Promise.race([ask(), limits.exceeded]);
     } catch (error) {
-      throw modelFailure(error, { label, name: this.#name, endpoint, streaming, nowMs: Date.now() });
+      const nowMs = Date.now();
+      const failed = modelFailure(error, { label, name: this.#name, endpoint, streaming, nowMs });
+      tell(options, rateOfFailure(error, failed, nowMs));
+      throw failed;
     } finally {
       limits.stop();
     }
@@ -115,6 +131,10 @@ class AiSdkProvider implements ModelProvider {
     this.#models.set(model, made);
     return made;
   }
+}
+
+function tell({ onRate }: GenerateOptions, report: RateReport | undefined): void {
+  if (report !== undefined) onRate?.(report);
 }
 
 /** What may end a call from outside: its caller's signal and its timeout. */

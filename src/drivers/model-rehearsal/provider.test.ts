@@ -1,6 +1,7 @@
 // Goal: a script is played as written, each turn by the request alone, and a bad one is refused with file and line.
 import { expect, test } from "vitest";
 import type { Message } from "../../abi/messages.ts";
+import type { ModelRequest } from "../../ports/model.ts";
 import { createRehearsalProvider } from "./provider.ts";
 
 const SCRIPT = `# a rehearsal: what the model would say, turn by turn
@@ -84,6 +85,29 @@ test("usage is a quarter of the characters", async () => {
     inputTokens: Math.ceil(JSON.stringify([user]).length / 4),
     outputTokens: Math.ceil(JSON.stringify(content).length / 4),
   });
+});
+
+test("it uses what it estimated, costs nothing, and breaks off at the output that it is allowed", async () => {
+  const { own, generate } = rehearsal();
+  const request = (maxOutputTokens?: number): ModelRequest => ({
+    model: "rehearsal/any",
+    messages: [user],
+    tools: [],
+    settings: maxOutputTokens === undefined ? {} : { maxOutputTokens },
+  });
+  const call = (asked: ModelRequest) =>
+    generate("any", asked, { signal: new AbortController().signal, onDelta: () => undefined });
+  expect(own?.price).toEqual({ input: 0, output: 0 });
+  const whole = await call(request());
+  expect(own?.estimate(request())).toEqual(whole.usage);
+  for (const max of [0, 1, 10, 15, 20, 30, whole.usage.outputTokens - 1]) {
+    const { content, finishReason, usage } = await call(request(max));
+    expect(finishReason).toBe("length");
+    expect(usage.outputTokens).toBeLessThanOrEqual(Math.max(1, max));
+    expect(content.filter(({ type }) => type === "tool-call")).toEqual([]);
+    expect(own?.estimate(request(max))).toEqual(usage);
+  }
+  expect((await call(request(whole.usage.outputTokens))).content).toEqual(whole.content);
 });
 
 test("a call that was given up is cancelled, and nothing more is said", async () => {

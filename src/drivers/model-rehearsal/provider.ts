@@ -4,11 +4,12 @@
 //   R1. The answer is a function of the script and the request alone: the turn is the number of the model's messages in the
 //       history, so the same request always gets the same answer.
 //   R2. It touches nothing: no network, no clock, no randomness.
+//   R3. It uses what it estimated, and no more output than it is allowed: like a model, it breaks off there.
 //
-// Usage is an estimate, a quarter of the characters, so that budgets can be seen at work; it costs nothing.
+// Usage is a quarter of the characters, so that budgets can be seen at work; it costs nothing.
 import { OsError } from "../../abi/errors.ts";
-import type { AssistantPart, Message, Usage } from "../../abi/messages.ts";
-import type { ModelProvider, ModelRequest } from "../../ports/model.ts";
+import type { AssistantPart, Message } from "../../abi/messages.ts";
+import type { Estimate, ModelAnswer, ModelProvider, ModelRequest } from "../../ports/model.ts";
 import { parseScript, type Script, type Spoken } from "./script.ts";
 
 const CHARACTERS_PER_TOKEN = 4;
@@ -19,16 +20,19 @@ const CHARACTERS_PER_TOKEN = 4;
  */
 export function createRehearsalProvider(
   name: string,
-  options: { readonly scriptText: string; readonly file: string; readonly concurrency: number },
+  options: Pick<ModelProvider, "concurrency" | "requestsPerMinute" | "tokensPerMinute"> & {
+    readonly scriptText: string;
+    readonly file: string;
+  },
 ): ModelProvider {
-  const { file, concurrency } = options;
-  const script = parseScript(options.scriptText, file);
+  const { file, scriptText, ...rates } = options;
+  const script = parseScript(scriptText, file);
   return {
-    concurrency,
+    ...rates,
+    own: { estimate: (request) => usage(request, played(script, request).content), price: { input: 0, output: 0 } },
     ready: () => undefined,
     async generate(model, request, { signal, onDelta }) {
-      const number = turnNumber(request.messages);
-      const content = answer(script, request.messages, number);
+      const { content, finishReason } = played(script, request);
       for (const part of content) {
         if (part.type !== "text") continue;
         for (const word of words(part.text)) {
@@ -43,11 +47,7 @@ export function createRehearsalProvider(
           { data: { model: `${name}/${model}` } },
         );
       }
-      return {
-        content,
-        finishReason: content.some(({ type }) => type === "tool-call") ? "tool-calls" : "stop",
-        usage: usage(request, content),
-      };
+      return { content, finishReason, usage: usage(request, content) };
     },
     check: () => ({
       name: `model:${name}`,
@@ -60,6 +60,33 @@ export function createRehearsalProvider(
 }
 
 const turnNumber = (messages: readonly Message[]): number => messages.filter(({ role }) => role === "assistant").length;
+
+/** What it answers to a request. */
+function played(script: Script, { messages, settings }: ModelRequest): Pick<ModelAnswer, "content" | "finishReason"> {
+  const content = answer(script, messages, turnNumber(messages));
+  const max = settings.maxOutputTokens ?? Infinity;
+  if (tokens(content) > max) return { content: cut(content, max), finishReason: "length" };
+  return { content, finishReason: content.some(({ type }) => type === "tool-call") ? "tool-calls" : "stop" };
+}
+
+/** As much of it as fits: whole parts, and the beginning of the text that no longer does. */
+function cut(content: readonly AssistantPart[], max: number): AssistantPart[] {
+  const kept: AssistantPart[] = [];
+  for (const part of content) {
+    if (tokens([...kept, part]) > max)
+      return part.type === "text" ? [...kept, ...beginning(part.text, kept, max)] : kept;
+    kept.push(part);
+  }
+  return kept;
+}
+
+function beginning(text: string, kept: readonly AssistantPart[], max: number): AssistantPart[] {
+  for (let length = max * CHARACTERS_PER_TOKEN; length >= 1; length = Math.floor(length * 0.9)) {
+    const part = { type: "text" as const, text: text.slice(0, length).toWellFormed() };
+    if (tokens([...kept, part]) <= max) return [part];
+  }
+  return [];
+}
 
 function answer(script: Script, messages: readonly Message[], number: number): AssistantPart[] {
   const turn = script.turns[number];
@@ -91,7 +118,9 @@ function wasDenied(messages: readonly Message[]): boolean {
 /** The words with the space after them: put together they are the text. */
 const words = (text: string): string[] => text.match(/\s*\S+\s*|\s+/g) ?? [];
 
-function usage(request: ModelRequest, content: readonly AssistantPart[]): Usage {
-  const tokens = (value: unknown): number => Math.ceil(JSON.stringify(value).length / CHARACTERS_PER_TOKEN);
-  return { inputTokens: tokens(request.messages), outputTokens: tokens(content) };
-}
+const tokens = (value: unknown): number => Math.ceil(JSON.stringify(value).length / CHARACTERS_PER_TOKEN);
+
+const usage = ({ messages }: ModelRequest, content: readonly AssistantPart[]): Estimate => ({
+  inputTokens: tokens(messages),
+  outputTokens: tokens(content),
+});

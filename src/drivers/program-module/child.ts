@@ -7,7 +7,9 @@
 //   C1. Each outcome is handled in a turn of the event loop of its own, with all that the program does in answer to it done
 //       before the next; so the order of outcomes alone decides what the program does.
 //   C2. It ends when the socket does: nothing outlives the server.
-//   C3. Only the host ends it. Signals of the terminal or of a service manager are meant for the server, which decides.
+//   C3. It calls itself idle only when Node would let it exit but for the socket: no callback is due, and no work is under way
+//       on other threads either (hashing, compression, WebAssembly).
+//   C4. Only the host ends it. Signals of the terminal or of a service manager are meant for the server, which decides.
 import { Socket } from "node:net";
 import { pathToFileURL } from "node:url";
 import { errorRecord, OsError } from "../../abi/errors.ts";
@@ -15,7 +17,7 @@ import type { Json } from "../../abi/json.ts";
 // Nearly every agent needs the table and what it imports; a child that waits for its order has them read beforehand.
 import "../../abi/syscalls.ts";
 import { encode, FRAME_CHARACTERS_MAX, lineReader, PROTOCOL } from "./frames.ts";
-import type { Order, Outcome, Thrown } from "./frames.ts";
+import type { Order, Outcome, Question, Thrown } from "./frames.ts";
 import { installGuard } from "./guard.ts";
 import type { Guard } from "./guard.ts";
 
@@ -63,6 +65,20 @@ function settle(outcome: Outcome): void {
   if ("error" in outcome) return call.reject(OsError.from(outcome.error));
   if (call.syscall === "clock.now") guard?.setTime((outcome.value as { ms: number }).ms);
   call.resolve(outcome.value);
+}
+
+/** Questions that are not answered. */
+const asked: number[] = [];
+
+/** The socket alone does not keep the child alive until this is answered, so that `beforeExit` tells when nothing is left to do. */
+function ask(question: Question): void {
+  asked.push(question.asked);
+  socket.unref();
+}
+
+function answerIdle(): void {
+  for (const question of asked.splice(0)) send(`{"type":"idle","asked":${question}}`);
+  socket.ref();
 }
 
 async function load(file: string): Promise<AgentModule> {
@@ -122,8 +138,9 @@ function handleNext(): void {
   busy = line !== undefined;
   if (line === undefined) return;
   nextTurn(handleNext);
-  const frame = JSON.parse(line) as Order | Outcome;
+  const frame = JSON.parse(line) as Order | Outcome | Question;
   if ("n" in frame) settle(frame);
+  else if (frame.type === "idle") ask(frame);
   else void obey(frame);
 }
 
@@ -133,6 +150,7 @@ const read = lineReader(FRAME_CHARACTERS_MAX, (line) => waiting.push(line));
 const end = (): void => void kill(process.pid, "SIGKILL");
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) process.on(signal, () => {});
+process.on("beforeExit", answerIdle);
 socket.setEncoding("utf8");
 socket.on("data", (chunk: string) => {
   read(chunk);

@@ -7,6 +7,7 @@
 //   { type: "hello", protocol: 1 }     first            { type: "start", pid, file, task, createdMs }
 //   { type: "loaded", manifest }       module is read   { type: "describe", file }
 //   { n, syscall, args }               a call           { n, value } | { n, error }     its outcome
+//   { type: "idle", asked }            the answer       { type: "idle", asked }         a question
 //   { type: "result", value }          last
 //   { type: "failure", error } | { type: "failure", thrown: { text, at, denied } }      last
 //
@@ -14,6 +15,10 @@
 // from 0 without gaps. `error` is an ErrorRecord; `thrown` is any other value that the program threw, with the place
 // in its source, and whether it was refused by the guard rail. After `describe` the child ends with `loaded` or `failure`.
 // When the socket closes, the child ends itself.
+//
+// `idle` asks whether the program has anything left to do but to wait for outcomes. `asked` is a number of the server's
+// choice. The child answers with the same number once all that was sent before the question is handled and its event loop
+// has nothing to run, which may be much later; it answers each question once, in order, and says nothing unasked.
 import { OsError } from "../../abi/errors.ts";
 import type { ErrorRecord } from "../../abi/errors.ts";
 import type { Json } from "../../abi/json.ts";
@@ -32,6 +37,7 @@ export type Order =
       readonly createdMs: number;
     }
   | { readonly type: "describe"; readonly file: string };
+export type Question = { readonly type: "idle"; readonly asked: number };
 export type Outcome =
   | { readonly n: number; readonly value: Json }
   | { readonly n: number; readonly error: ErrorRecord };

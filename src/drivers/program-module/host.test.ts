@@ -268,6 +268,10 @@ test("a forged or endless frame ends the run", async () => {
     code: "program_failed",
     message: expect.stringContaining("call 7 came where 0 was due"),
   });
+  await expect(run({ do: "pretends" })).rejects.toMatchObject({
+    code: "program_failed",
+    message: expect.stringContaining("called itself idle without being asked"),
+  });
   await expect(run({ do: "flood" })).rejects.toMatchObject({
     code: "program_failed",
     message: expect.stringContaining("longer than"),

@@ -3,6 +3,7 @@
 // Invariants:
 //   R1. The result settles at most once, and never after disposal.
 //   R2. Calls reach the kernel in the order of their numbers, without gaps; nothing reaches it once the run is over.
+//   R3. The child's word that it is idle answers one question, which was asked behind all that it had been sent by then.
 import { relative } from "node:path";
 import { errorRecord, OsError } from "../../abi/errors.ts";
 import type { Json } from "../../abi/json.ts";
@@ -28,6 +29,7 @@ type Frame = {
   readonly type?: unknown;
   readonly protocol?: unknown;
   readonly n?: unknown;
+  readonly asked?: unknown;
   readonly syscall?: unknown;
   readonly args?: Json;
   readonly value?: Json;
@@ -45,6 +47,9 @@ export class ModuleRun implements ProgramRun {
   #child: ModuleChild | undefined;
   #loading: NodeJS.Timeout | undefined;
   #next = 0;
+  /** Questions whether the child is idle, by number, with what its answer resolves. */
+  readonly #questions = new Map<unknown, () => void>();
+  #asked = 0;
   #over = false;
 
   constructor(start: ProgramStart, options: RunOptions) {
@@ -73,6 +78,15 @@ export class ModuleRun implements ProgramRun {
     });
   }
 
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#over) return;
+      this.#asked += 1;
+      this.#questions.set(this.#asked, resolve);
+      this.#child?.send(`{"type":"idle","asked":${this.#asked}}`);
+    });
+  }
+
   dispose(): void {
     if (!this.#over) this.#end();
   }
@@ -86,6 +100,7 @@ export class ModuleRun implements ProgramRun {
   #end(): void {
     this.#over = true;
     clearTimeout(this.#loading);
+    this.#questions.clear();
     this.#child?.kill();
     this.#options.onOver();
   }
@@ -116,6 +131,13 @@ export class ModuleRun implements ProgramRun {
     );
   }
 
+  #onIdle({ asked }: Frame): void {
+    const answered = this.#questions.get(asked);
+    if (answered === undefined) return this.#breach("it called itself idle without being asked");
+    this.#questions.delete(asked);
+    answered();
+  }
+
   #onNews(frame: Frame): void {
     switch (frame.type) {
       case "hello":
@@ -125,6 +147,8 @@ export class ModuleRun implements ProgramRun {
       case "loaded":
         clearTimeout(this.#loading);
         return this.#options.onLoaded();
+      case "idle":
+        return this.#onIdle(frame);
       case "result":
         if (this.#over) return;
         this.#end();

@@ -1,7 +1,7 @@
 // Migrations: forward from any version, each step whole.
 import { DatabaseSync } from "node:sqlite";
 import { expect, it } from "vitest";
-import { APPLICATION_ID, migrate, SCHEMA_VERSION } from "./migrations.ts";
+import { APPLICATION_ID, migrate, MIGRATIONS, SCHEMA_VERSION } from "./migrations.ts";
 
 const steps = [
   "CREATE TABLE a (x)",
@@ -45,5 +45,17 @@ it("makes the version that this program knows, under its own mark", () => {
   migrate(db, 0);
   expect(version(db)).toBe(SCHEMA_VERSION);
   expect(db.prepare("PRAGMA application_id").get()?.["application_id"]).toBe(APPLICATION_ID);
+  db.close();
+});
+
+it("adds the table of schedules to a database of version 1, and leaves what it holds", () => {
+  const db = new DatabaseSync(":memory:");
+  migrate(db, 0, MIGRATIONS.slice(0, 1));
+  db.exec("INSERT INTO journals (pid, events, last) VALUES ('p_1', 0, 0)");
+  expect(() => db.prepare("SELECT * FROM schedules")).toThrow("no such table");
+  migrate(db, 1);
+  expect(version(db)).toBe(SCHEMA_VERSION);
+  expect(db.prepare("SELECT count(*) AS n FROM journals").get()?.["n"]).toBe(1);
+  expect(db.prepare("SELECT count(*) AS n FROM schedules").get()?.["n"]).toBe(0);
   db.close();
 });

@@ -81,7 +81,14 @@ const FIRST = `
   ) STRICT, WITHOUT ROWID;
 `;
 
-const MIGRATIONS: readonly string[] = [FIRST];
+const SCHEDULES = `
+  CREATE TABLE schedules (
+    name   TEXT PRIMARY KEY,
+    record TEXT NOT NULL
+  ) STRICT;
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST, SCHEDULES];
 
 /** The version that this program reads and writes. */
 export const SCHEMA_VERSION = MIGRATIONS.length;

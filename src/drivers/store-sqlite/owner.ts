@@ -43,17 +43,34 @@ export function privateFile(path: string): void {
 
 function busy(folder: string, note: string, cause: unknown): OsError {
   const pid = ownerPid(note);
-  const owner =
-    pid === process.pid
-      ? `this process (pid ${pid}) already`
-      : pid === null
-        ? "another process"
-        : `another process (pid ${pid})`;
+  const { owner, remedy } = ownerWords(pid);
   return new OsError(
     "store_busy",
-    `The data folder ${folder} is in use: ${owner} has it open, and a folder has one owner at a time. Stop that one, talk to it instead, or name another data folder.`,
+    `The data folder ${folder} is in use: ${owner} has it open, and a folder has one owner at a time. ${remedy}, or name another \`dataFolder\` in the configuration.`,
     { data: { folder, owner: pid }, cause },
   );
+}
+
+function ownerWords(pid: number | null): { readonly owner: string; readonly remedy: string } {
+  if (pid === process.pid)
+    return { owner: `this process (pid ${pid}) already`, remedy: "Close what it has opened before" };
+  const served = "If that is `reeve up`, use its commands and its HTTP interface; otherwise wait for its end";
+  if (pid === null) return { owner: "another process, which left no note of its pid,", remedy: served };
+  return isHere(pid)
+    ? { owner: `another process (pid ${pid})`, remedy: `${served}, or end it (kill ${pid})` }
+    : {
+        owner: `another process (pid ${pid}, which is none of this machine's or container's)`,
+        remedy: "Look where else the folder is mounted, and end it there",
+      };
+}
+
+function isHere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: it is somebody else's.
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
 }
 
 function ownerPid(note: string): number | null {

@@ -62,6 +62,8 @@ export class Reader {
       pid === null
         ? this.#texts("SELECT record AS text FROM requests WHERE open = 1 ORDER BY n LIMIT ?", limit)
         : this.#texts("SELECT record AS text FROM requests WHERE open = 1 AND pid = ? ORDER BY n LIMIT ?", pid, limit),
+    schedule: ({ name }) => this.#text("SELECT record AS text FROM schedules WHERE name = ?", name),
+    schedules: () => this.#texts("SELECT record AS text FROM schedules ORDER BY name"),
     report: () => this.#totals(),
   };
 

@@ -106,7 +106,8 @@ describe("one owner", () => {
     await once(child, "exit");
     expect(refusal).toMatchObject({ code: "store_busy", data: { folder, owner: child.pid } });
     expect(String(refusal)).toContain(folder);
-    expect(String(refusal)).toContain(`pid ${child.pid}`);
+    expect(String(refusal)).toContain(`another process (pid ${child.pid}) has it open`);
+    expect(String(refusal)).toContain(`kill ${child.pid}`);
     const store = await open();
     await store.append({ journals: [appendOf(pidOf(1), 0)] });
     await store.close();
@@ -119,6 +120,19 @@ describe("one owner", () => {
       message: expect.stringContaining("this process"),
       data: { folder, owner: process.pid },
     });
+    await store.close();
+  });
+});
+
+describe("an owner that is not here", () => {
+  it("is said to be somewhere else, or to have left no note", async () => {
+    const store = await open();
+    writeFileSync(join(folder, "owner.pid"), "99999999\n");
+    await expect(open()).rejects.toThrow(
+      /pid 99999999, which is none of this machine's.*Look where else the folder is mounted/s,
+    );
+    rmSync(join(folder, "owner.pid"));
+    await expect(open()).rejects.toThrow(/another process, which left no note of its pid, has it open/);
     await store.close();
   });
 });

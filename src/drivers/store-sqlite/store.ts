@@ -11,6 +11,7 @@ import type {
   ProcessQuery,
   ProcessRecord,
   RequestRecord,
+  ScheduleRecord,
   Store,
   StoredEvent,
   StoreReport,
@@ -113,6 +114,14 @@ class SqliteStore implements Store {
     readonly limit: number;
   }): Promise<readonly RequestRecord[]> {
     return (await this.#link.read("openRequests", { pid: pid ?? null, limit })).map(parsed) as RequestRecord[];
+  }
+
+  async schedule(name: string): Promise<ScheduleRecord | undefined> {
+    return parsed(await this.#link.read("schedule", { name })) as ScheduleRecord | undefined;
+  }
+
+  async schedules(): Promise<readonly ScheduleRecord[]> {
+    return (await this.#link.read("schedules", {})).map(parsed) as ScheduleRecord[];
   }
 
   async subjectKey(subject: SubjectId, fresh: Uint8Array): Promise<Uint8Array> {

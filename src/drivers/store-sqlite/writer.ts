@@ -69,6 +69,7 @@ export class Writer {
   /** Writes the batch unless it conflicts; reads its cells to the end either way. */
   #putBatch(cells: Row, from: Unpacker): ErrorRecord | null {
     const [journals, payloads, processes, requests] = [from.number(), from.number(), from.number(), from.number()];
+    const [removed, schedules] = [from.number(), from.number()];
     const appends: PackedJournal[] = [];
     let error: ErrorRecord | null = null;
     for (let left = journals; left > 0; left -= 1) {
@@ -78,7 +79,7 @@ export class Writer {
       error ??= conflictOf(append, this.#head(append.pid)?.events ?? 0);
     }
     if (error !== null) {
-      from.skip(payloads * 3 + processes * 6 + requests * 4);
+      from.skip(payloads * 3 + processes * 6 + requests * 4 + removed + schedules * 2);
       return error;
     }
     for (const append of appends) this.#append(cells, append);
@@ -86,6 +87,8 @@ export class Writer {
     for (let left = processes; left > 0; left -= 1) this.#putProcess(from);
     for (let left = requests; left > 0; left -= 1)
       this.#sql.putRequest.run(from.cell(), from.cell(), from.cell(), from.cell());
+    for (let left = removed; left > 0; left -= 1) this.#sql.removeSchedule.run(from.cell());
+    for (let left = schedules; left > 0; left -= 1) this.#sql.putSchedule.run(from.cell(), from.cell());
     return null;
   }
 
@@ -171,6 +174,9 @@ const SQL = {
     ON CONFLICT (journal) DO UPDATE SET parent = excluded.parent, root = excluded.root, state = excluded.state, wake_ms = excluded.wake_ms, record = excluded.record`,
   putRequest: `INSERT INTO requests (id, pid, open, record) VALUES (?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET pid = excluded.pid, open = excluded.open, record = excluded.record`,
+  removeSchedule: "DELETE FROM schedules WHERE name = ?",
+  putSchedule:
+    "INSERT INTO schedules (name, record) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record",
   putKey: "INSERT INTO subjects (subject, key) VALUES (?, ?) ON CONFLICT (subject) DO NOTHING",
   key: "SELECT key FROM subjects WHERE subject = ?",
 } as const;

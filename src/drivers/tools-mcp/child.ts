@@ -31,6 +31,17 @@ export function environmentOf(
   return { ...Object.fromEntries(inherited), ...configured };
 }
 
+/** Why a process could not be started, in words; the system names the command alike whatever was not found. */
+function startFault(error: Error, { command, cwd }: ChildOptions): string {
+  const code = "code" in error ? error.code : undefined;
+  if (code === "EACCES") return `"${command}" may not be run: it is no program, or its mode forbids it`;
+  if (code !== "ENOENT") return error.message;
+  if (!existsSync(cwd)) return `its folder ${cwd} does not exist`;
+  return /[/\\]/.test(command)
+    ? `there is no program "${command}", or what it is to be run by is missing`
+    : `the command "${command}" was not found on PATH`;
+}
+
 export class Child {
   readonly #options: ChildOptions;
   #process: ChildProcessByStdio<Writable, Readable, Readable> | undefined;
@@ -64,8 +75,7 @@ export class Child {
       started.once("spawn", resolve);
       started.once("error", (error) => {
         this.#ended ??= "could not be started";
-        const missing = "code" in error && error.code === "ENOENT" && !existsSync(cwd);
-        reject(missing ? new Error(`its folder ${cwd} does not exist`, { cause: error }) : error);
+        reject(new Error(startFault(error, this.#options)));
       });
     });
   }

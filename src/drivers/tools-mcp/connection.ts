@@ -32,7 +32,7 @@ const withoutSecrets = (url: string): string => {
 /** What to do about a server that does not work. Arguments, headers and queries may hold secrets and are not repeated. */
 export function remedyFor({ name, config }: Server): string {
   return config.type === "mcp-stdio"
-    ? `Check that "${config.command}" runs by itself with the arguments, folder and environment of tools.${name}.`
+    ? `Check that "${config.command}" (tools.${name}.command) runs by itself with the arguments, folder and environment that stand beside it.`
     : `Check that a server answers at ${withoutSecrets(config.url)} (tools.${name}.url).`;
 }
 

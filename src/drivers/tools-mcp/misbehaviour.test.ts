@@ -57,12 +57,21 @@ test.concurrent("a command that does not exist", async () => {
   const source = open({ command: "no-such-command-here" });
   await expect(source.tools()).rejects.toMatchObject({
     code: "tool_unavailable",
-    message: expect.stringMatching(/"shop" could not be started: .*ENOENT.*no-such-command-here/s),
+    message: expect.stringMatching(
+      /"shop" could not be started: the command "no-such-command-here" was not found on PATH\..*\(tools\.shop\.command\)/s,
+    ),
   });
   expect(await call(source)).toMatchObject({
     kind: "not_performed",
     error: { code: "tool_unavailable", retryable: true },
   });
+});
+
+test.concurrent.each([
+  ["./no-such-file", /there is no program ".\/no-such-file"/],
+  [folder, /may not be run: it is no program/],
+])("a command that is no program, %s", async (command, cause) => {
+  await expect(open({ command }).tools()).rejects.toThrow(cause);
 });
 
 test.concurrent("a folder that does not exist is named, and not the command", async () => {

@@ -1,0 +1,100 @@
+// What operators are told: events, reports and reasons, as they travel.
+import { z } from "zod";
+import { agentManifestSchema } from "./agents.ts";
+import { effectSchema } from "./effects.ts";
+import { processIdSchema } from "./ids.ts";
+import { jsonObjectSchema, jsonSchema } from "./json.ts";
+import { processRowSchema, spentSchema } from "./process.ts";
+import { inboxItemSchema } from "./requests.ts";
+import { classSchema } from "./scheduling.ts";
+
+export const eventSchema = z.strictObject({
+  pid: processIdSchema,
+  seq: z.int(),
+  atMs: z.number(),
+  header: jsonObjectSchema,
+  payloads: jsonObjectSchema,
+  hash: z.string(),
+});
+
+export const verifyReportSchema = z.strictObject({
+  pid: processIdSchema,
+  identical: z.boolean(),
+  /** Events read, calls answered from the journal. */
+  events: z.int(),
+  calls: z.int(),
+  /** The first difference, if there is one. */
+  difference: z.strictObject({ call: z.int(), field: z.string(), recorded: jsonSchema, issued: jsonSchema }).nullable(),
+  /** Whether the hash chain holds, or the first event whose hash does not fit. */
+  chain: z.strictObject({ intact: z.boolean(), brokenAt: z.int().nullable() }),
+  elapsedMs: z.number(),
+});
+export type VerifyReport = z.infer<typeof verifyReportSchema>;
+
+export const checkSchema = z.strictObject({
+  name: z.string(),
+  state: z.enum(["ok", "warning", "failed", "off"]),
+  /** What was found; for a warning or failure also what to do. */
+  detail: z.string(),
+});
+export type Check = z.infer<typeof checkSchema>;
+
+const processNameSchema = z.strictObject({ pid: processIdSchema, agent: z.string(), class: classSchema });
+
+/** One wait in facts and in words. */
+export const waitExplainedSchema = z.strictObject({
+  call: z.int(),
+  on: z.enum(["human", "time", "message", "process", "turn", "lock", "memory", "stopped"]),
+  /** The request, topic, pid, resource or key. */
+  what: z.string(),
+  /** One line for people: why it waits, and for what. */
+  reason: z.string(),
+  /** For a turn or a lock: how many go before it. */
+  position: z.int().nullable(),
+  ahead: z.array(processNameSchema),
+  /** How long it has to reckon with, if anything is known; milliseconds. */
+  estimateMs: z.number().nullable(),
+  sinceMs: z.number().nullable(),
+});
+export type WaitExplained = z.infer<typeof waitExplainedSchema>;
+
+/** What is left of each budget that bounds a process. */
+export const amountsLeftSchema = z.partialRecord(
+  z.enum(["calls", "inputTokens", "outputTokens", "tokens", "costUsd", "wallMs"]),
+  z.number(),
+);
+
+/** Everything about one process. */
+export const processShownSchema = z.strictObject({
+  process: processRowSchema,
+  manifest: agentManifestSchema,
+  program: z.string(),
+  task: jsonSchema,
+  tools: z.array(z.strictObject({ name: z.string(), effect: effectSchema, hash: z.string() })),
+  inbox: z.array(inboxItemSchema),
+  children: z.array(processRowSchema),
+  /** Each wait, and why. */
+  waiting: z.array(waitExplainedSchema),
+  /** What is left to it of each budget that bounds it, and what its tree has used and reserved. */
+  left: amountsLeftSchema,
+  tree: z.strictObject({ spent: spentSchema, reserved: spentSchema, locks: z.array(z.string()) }),
+});
+
+/** What is in force, each part checked now. */
+export const inspectionSchema = z.strictObject({
+  version: z.string(),
+  node: z.string(),
+  folder: z.string(),
+  checks: z.array(checkSchema),
+  /** Processes in memory, and those that are ready and wait for room in it. */
+  memory: z.strictObject({ processes: z.int(), max: z.int(), queued: z.int() }),
+  resources: z.array(
+    z.strictObject({
+      name: z.string(),
+      slots: z.int(),
+      inUse: z.int(),
+      waiting: z.record(classSchema, z.int()),
+      meanServiceMs: z.number().nullable(),
+    }),
+  ),
+});

@@ -1,0 +1,135 @@
+// K11: the urgent does not wait for the idle. A call of a higher class waits for lower-class calls at most as long as those
+// already in flight, however many are queued or spawned; and no class starves.
+//
+// Method: calls of a batch tree are queued by the hundred at a tool with two slots; then an interactive process calls it.
+// Whole, at most the two in flight end before it is served. Unplugged (everybody has the same class), it stands behind them all.
+import { afterEach, describe, expect, it } from "vitest";
+import type { Class } from "../../src/abi/scheduling.ts";
+import type { Scheduler, Standing } from "../../src/ports/scheduler.ts";
+import { bootTest, done, fakeTools, replacing, type TestSystem, testScheduler } from "../system.ts";
+import { type Medium, temporaryMedium } from "./temporary.ts";
+
+const mediums: Medium[] = [];
+afterEach(() => mediums.splice(0).forEach((medium) => medium.dispose()));
+
+const SLOTS = 2;
+const FLOOD = 150;
+const SERVICE_MS = 4;
+const SATURATING = 4;
+const CALLS_EACH = 120;
+
+const schedulerOf = (agingMs: number): Scheduler => testScheduler({}, { agingMs });
+
+/** The same without classes: whoever stands anywhere stands where everybody does, in one tree. */
+function unplugged(): Scheduler {
+  const whole = schedulerOf(60_000);
+  const flat = (who: Standing): Standing => ({ ...who, class: "standard", root: "p-flat" as Standing["root"] });
+  return {
+    ...whole,
+    turns: replacing(whole.turns, { take: (who, ask, signal) => whole.turns.take(flat(who), ask, signal) }),
+  };
+}
+
+type Served = { readonly who: string }[];
+
+async function boot(scheduler: Scheduler, served: Served): Promise<TestSystem> {
+  const medium = temporaryMedium();
+  mediums.push(medium);
+  const call = { tools: ["t.slow"] };
+  return bootTest({
+    store: await medium.open(),
+    parts: { scheduler },
+    tools: fakeTools({
+      "t.slow": {
+        manifest: { effect: "read", concurrency: SLOTS },
+        run: async ({ who }) => {
+          served.push({ who: who as string });
+          await new Promise((resolve) => setTimeout(resolve, SERVICE_MS));
+          return done("ok");
+        },
+      },
+    }),
+    agents: {
+      flood: {
+        manifest: { ...call, class: "batch" },
+        run: async (sys) => {
+          const calls = Array.from({ length: FLOOD }, () => sys.tool.call({ tool: "t.slow", args: { who: "flood" } }));
+          await Promise.all(calls);
+          return "done";
+        },
+      },
+      urgent: {
+        manifest: { ...call, class: "interactive" },
+        run: async (sys) => (await sys.tool.call({ tool: "t.slow", args: { who: "urgent" } })).text,
+      },
+      saturating: {
+        manifest: { ...call, class: "interactive" },
+        run: async (sys) => {
+          const calls = Array.from({ length: CALLS_EACH }, () =>
+            sys.tool.call({ tool: "t.slow", args: { who: "saturating" } }),
+          );
+          await Promise.all(calls);
+          return "done";
+        },
+      },
+      idle: {
+        manifest: { ...call, class: "batch" },
+        run: async (sys) => (await sys.tool.call({ tool: "t.slow", args: { who: "idle" } })).text,
+      },
+    },
+  });
+}
+
+async function start(system: TestSystem, agent: string, name?: Class): Promise<() => Promise<void>> {
+  const { pid } = await system.operate("process.spawn", { agent, task: null, ...(name && { class: name }) }, "test");
+  return async () => {
+    const { exit } = await system.operate("process.wait", { pid }, "test");
+    expect(exit).toMatchObject({ how: "completed" });
+  };
+}
+
+/** How many of the flood were served from the urgent call's start to its turn. */
+async function overtakenBy(scheduler: Scheduler): Promise<number> {
+  const served: Served = [];
+  const system = await boot(scheduler, served);
+  const flood = await start(system, "flood");
+  while (served.length < 20) await new Promise((resolve) => setTimeout(resolve, 1));
+  const before = served.length;
+  await (
+    await start(system, "urgent")
+  )();
+  const at = served.findIndex(({ who }) => who === "urgent");
+  await flood();
+  system.close();
+  await system.store.close();
+  return at - before;
+}
+
+describe("K11 the urgent does not wait for the idle", () => {
+  it("holds: behind a flood of a lower class an urgent call waits for those in flight alone", async () => {
+    // Those in flight, and those that were served while the process came to be and issued its call.
+    expect(await overtakenBy(schedulerOf(60_000))).toBeLessThanOrEqual(FLOOD / 4);
+  });
+
+  it("breaks when classes are unplugged: it stands behind the whole flood", async () => {
+    expect(await overtakenBy(unplugged())).toBeGreaterThan(FLOOD / 2);
+  });
+
+  it("holds: a class that waits below one that saturates the resource gets its turn by ageing, and without ageing does not", async () => {
+    const turnOfIdle = async (agingMs: number): Promise<number> => {
+      const served: Served = [];
+      const system = await boot(schedulerOf(agingMs), served);
+      const many = Array.from({ length: SATURATING }, () => start(system, "saturating"));
+      const saturating = await Promise.all(many);
+      while (served.length < 8) await new Promise((resolve) => setTimeout(resolve, 1));
+      const idle = await start(system, "idle");
+      await Promise.all([idle(), ...saturating.map((ended) => ended())]);
+      system.close();
+      await system.store.close();
+      return served.findIndex(({ who }) => who === "idle");
+    };
+    const calls = SATURATING * CALLS_EACH;
+    expect(await turnOfIdle(50)).toBeLessThan(calls / 2);
+    expect(await turnOfIdle(60_000)).toBeGreaterThan((calls * 3) / 4);
+  });
+});
