@@ -110,10 +110,10 @@ async function takeLock(
   taken.push(await run.alone(call.number, key));
   await services.locks.restored();
   const kept = locks.held(pid).some((held) => held.key === key);
-  const ask = { call: call.number, key, leaseMs: timeoutMs + LEASE_MARGIN_MS };
+  const ask = { call: call.number, key, leaseMs: timeoutMs + LEASE_MARGIN_MS, forCall: true };
   const held = locks.acquire(standing, ask, run.signal);
   if (held instanceof Promise) await run.queue(call.number, held);
-  if (!kept) taken.push(() => void locks.release(pid, key));
+  if (!kept) taken.push(() => void locks.release(pid, key, { forCall: true }));
 }
 
 const left = ({

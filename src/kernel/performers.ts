@@ -2,11 +2,12 @@
 //
 // This file is the list, and holds the calls that the kernel performs itself; see performer.ts for what a performer is.
 import { hash } from "node:crypto";
-import { messageIdOf, processIdOf } from "../abi/ids.ts";
+import { messageIdOf, type ProcessId, processIdOf } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import { LEASE_MS_DEFAULT } from "../abi/limits.ts";
 import type { Exit } from "../abi/process.ts";
 import type { Args, ProcessCall } from "../abi/syscalls.ts";
+import type { HeldLock, Locks } from "../ports/scheduler.ts";
 import { conceive } from "./lifecycle.ts";
 import { generate, modelDemand } from "./model-call.ts";
 import { deliver, signal } from "./operations.ts";
@@ -54,6 +55,10 @@ async function wait(context: CallContext): Promise<Performed> {
   return value(exit);
 }
 
+/** What the program holds, without what its calls hold for as long as they last. */
+const ownLocks = (locks: Locks, pid: ProcessId): HeldLock[] =>
+  locks.held(pid).filter(({ forCall }) => forCall !== true);
+
 async function acquireLock(context: CallContext): Promise<Performed> {
   const { services, run, call } = context;
   const { key, leaseMs = LEASE_MS_DEFAULT } = argsOf(context, "lock.acquire");
@@ -62,7 +67,7 @@ async function acquireLock(context: CallContext): Promise<Performed> {
   const asked = locks.acquire(run.process.standing, { call: call.number, key, leaseMs }, run.signal);
   const { untilMs } = asked instanceof Promise ? await run.queue(call.number, asked) : asked;
   // Should the outcome not come to be recorded, the next run of the program takes it again.
-  return { ...value({ untilMs }), locks: () => locks.held(run.process.pid) };
+  return { ...value({ untilMs }), locks: () => ownLocks(locks, run.process.pid) };
 }
 
 async function releaseLock(context: CallContext): Promise<Performed> {
@@ -70,12 +75,12 @@ async function releaseLock(context: CallContext): Promise<Performed> {
   const { key } = argsOf(context, "lock.release");
   await services.locks.restored();
   const { locks } = services.ports.scheduler;
-  const released = locks.held(run.process.pid).some((held) => held.key === key);
+  const released = ownLocks(locks, run.process.pid).some((held) => held.key === key);
   return {
     ...value({ released }),
-    locks: () => locks.held(run.process.pid).filter((held) => held.key !== key),
+    locks: () => ownLocks(locks, run.process.pid).filter((held) => held.key !== key),
     // Nobody else gets it before that is durable.
-    after: () => void locks.release(run.process.pid, key),
+    after: () => void (released && locks.release(run.process.pid, key)),
   };
 }
 

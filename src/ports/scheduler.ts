@@ -177,7 +177,8 @@ export type LockWait = {
   readonly sinceMs: number;
 };
 
-export type HeldLock = { readonly key: string; readonly call: number; readonly untilMs: number };
+/** `forCall`: held by one call for as long as it is performed, and not by the program. */
+export type HeldLock = { readonly key: string; readonly call: number; readonly untilMs: number; readonly forCall?: true };
 
 /** Locks by key. Order of waiters: class, then arrival. */
 export interface Locks {
@@ -185,14 +186,15 @@ export interface Locks {
    * The lock, when it is free. A process that holds it already gets it again, with the later end. Rejects with `cancelled` when the signal
    * fires, with `deadlock` if the call was chosen to break a circle (the waiter of the lowest class in it; the latest of several),
    * with `limit_exceeded` beyond LOCKS_HELD_MAX. As with turns, a call that was parked keeps its place.
+   * A lock `forCall` is given back when its call ends, whatever else its process waits for: waiting for it closes no circle.
    */
   acquire(
     who: Standing,
-    ask: { readonly call: number; readonly key: string; readonly leaseMs: number },
+    ask: { readonly call: number; readonly key: string; readonly leaseMs: number; readonly forCall?: boolean },
     signal: AbortSignal,
   ): Promise<HeldLock> | HeldLock;
-  /** False if it was not held. */
-  release(pid: ProcessId, key: string): boolean;
+  /** False if it was not held. With `forCall`, what the program has taken for itself meanwhile stays held. */
+  release(pid: ProcessId, key: string, options?: { readonly forCall?: boolean }): boolean;
   /** Takes back what was held when the system stopped; before anything is acquired. */
   restore(who: Standing, held: readonly HeldLock[]): void;
   /** The process waits for the exit of another, or no longer does (null): an edge in the search for circles. */

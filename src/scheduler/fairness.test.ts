@@ -83,35 +83,53 @@ describe("the past", () => {
   it("of a tenant that was idle gives it no credit", async () => {
     const crowd = new Crowd({ concurrency: 2 });
     saturate(crowd, 8, 10, { tenant: "a" });
-    crowd.ask(standing("b", { tenant: "b" }), { serviceMs: 10 });
-    crowd.at(5_000, () => saturate(crowd, 8, 10, { tenant: "b" }));
-    await crowd.run(6_000);
-    expect(perMille(crowd.count(tenantOf, [5_020, 6_000]))).toEqual({ a: 500, b: 500 });
+    saturate(crowd, 8, 10, { tenant: "b" });
+    crowd.ask(standing("c", { tenant: "c" }), { serviceMs: 10 });
+    crowd.at(5_000, () => saturate(crowd, 8, 10, { tenant: "c" }));
+    await crowd.run(5_620);
+    expect(crowd.count(tenantOf, [5_020, 5_620])).toEqual({ a: 40, b: 40, c: 40 });
   });
 
-  it("of a tenant that was served while nobody else waited is no debt, waiting or not", async () => {
+  it("of a tenant that was served while nobody else waited is no debt, whether it waited itself or not", async () => {
     for (const callers of [1, 8]) {
       const crowd = new Crowd({ concurrency: 2 });
       saturate(crowd, callers, 10, { tenant: "a" });
       crowd.at(4_000, () => crowd.ask(standing("long", { tenant: "a" }), { serviceMs: 2_000 }));
       crowd.at(5_500, () => saturate(crowd, 8, 10, { tenant: "a" }));
       crowd.at(5_500, () => saturate(crowd, 8, 10, { tenant: "b" }));
-      await crowd.run(9_000);
-      const { a = 0, b = 0 } = perMille(crowd.count(tenantOf, [7_000, 9_000]));
-      // From 5,500 on the long call counts, and no more of it.
-      expect(Math.abs(a - b), `${callers} callers`).toBeLessThan(30);
+      await crowd.run(7_000);
+      // From 5,500 on the long call takes one slot, and no more of it counts: the other is for the other tenant.
+      const { a: alone = 0, b: beside = 0 } = crowd.count(tenantOf, [5_520, 5_980]);
+      expect([alone, beside].map((count) => Math.round(count / 10)), `${callers} callers`).toEqual([0, 5]);
+      const { a = 0, b = 0 } = crowd.count(tenantOf, [6_020, 7_000]);
+      expect(Math.abs(a - b), `${callers} callers`).toBeLessThan(20);
     }
   });
 
-  it("of long calls in flight counts when their tenant asks again", async () => {
-    const crowd = new Crowd({ concurrency: 10 });
-    saturate(crowd, 30, 10, { tenant: "short" });
-    // It never has a queue of its own for long: each call asks again when it is over.
-    saturate(crowd, 8, 1_000, { tenant: "long" });
-    await crowd.run(60_000);
-    const counts = crowd.count(tenantOf, [0, 60_000]);
-    const long = ((counts["long"] ?? 0) * 1_000) / 600_000;
-    expect(long).toBeGreaterThan(0.45);
-    expect(long).toBeLessThan(0.55);
+  it("is over when nobody waits any more: what was owed then is owed no longer", async () => {
+    const crowd = new Crowd({ concurrency: 2 });
+    crowd.ask(standing("long", { tenant: "a" }), { serviceMs: 2_000 });
+    for (let at = 0; at < 200; at += 1)
+      crowd.ask(standing(`b${at}`, { tenant: "b" }), { serviceMs: 10 });
+    crowd.ask(standing("a1", { tenant: "a" }), { serviceMs: 10 });
+    crowd.at(3_000, () => saturate(crowd, 8, 10, { tenant: "a" }));
+    crowd.at(3_000, () => saturate(crowd, 8, 10, { tenant: "b" }));
+    await crowd.run(3_220);
+    const { a = 0, b = 0 } = crowd.count(tenantOf, [3_020, 3_220]);
+    expect(Math.abs(a - b)).toBeLessThanOrEqual(4);
+  });
+
+  it("of long calls in flight counts when their tenant asks again, whoever came first", async () => {
+    for (const first of ["long", "short"]) {
+      const crowd = new Crowd({ concurrency: 10 });
+      crowd.at(first === "short" ? 0 : 500, () => saturate(crowd, 30, 10, { tenant: "short" }));
+      // It has no queue of its own while it has slots for all its callers.
+      for (let at = 0; at < 8; at += 1)
+        crowd.at(at * 17, () => crowd.ask(standing(`l${at}`, { tenant: "long" }), { serviceMs: 1_000, again: true }));
+      await crowd.run(30_000);
+      const counts = crowd.count(tenantOf, [0, 30_000]);
+      const long = ((counts["long"] ?? 0) * 1_000) / 300_000;
+      expect(Math.abs(long - 0.5), `${first} first`).toBeLessThan(0.05);
+    }
   });
 });

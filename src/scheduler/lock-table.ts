@@ -35,6 +35,7 @@ export type Waiter = {
   readonly arrival: number;
   readonly sinceMs: number;
   leaseMs: number;
+  readonly forCall: boolean;
   /** Whoever is to be told; null while the process is out of memory. */
   asker: Asker | null;
   /** Its turn came, the lock was kept for it, and it did not come for as long as its lease would have lasted. */
@@ -56,6 +57,8 @@ export type Hold = {
   /** The call that took it first. */
   readonly call: number;
   readonly untilMs: number;
+  /** It ends with that call. */
+  readonly forCall: boolean;
   /** The absent waiter that it is kept for; null once it is taken. */
   readonly keptFor: Waiter | null;
   readonly order: number;
@@ -130,7 +133,7 @@ export class LockTable {
     this.#touch(lock);
   }
 
-  hold(lock: Lock, terms: Pick<Hold, "claimant" | "call" | "untilMs" | "keptFor">): Hold {
+  hold(lock: Lock, terms: Pick<Hold, "claimant" | "call" | "untilMs" | "forCall" | "keptFor">): Hold {
     this.free(lock);
     const hold: Hold = { ...terms, lock, order: this.nextOrder() };
     lock.hold = hold;

@@ -44,7 +44,8 @@ export type LocksOptions = {
   readonly onRestand?: (who: Standing) => void;
 };
 
-type Ask = { readonly call: number; readonly key: string; readonly leaseMs: number };
+type Ask = Parameters<Locks["acquire"]>[1];
+type Wish = Pick<Waiter, "claimant" | "call" | "leaseMs" | "forCall">;
 
 /** As the port says; `records` counts what is in memory. */
 export const createLocks = (options: LocksOptions): Locks & { readonly records: number } => new KeyLocks(options);
@@ -78,9 +79,9 @@ class KeyLocks implements Locks {
     return answer;
   }
 
-  release(pid: ProcessId, key: string): boolean {
+  release(pid: ProcessId, key: string, { forCall = false }: { readonly forCall?: boolean } = {}): boolean {
     const lock = this.#table.find(pid)?.held.get(key);
-    if (lock === undefined) return false;
+    if (lock === undefined || (forCall && lock.hold?.forCall === false)) return false;
     const lapsed = this.#lapse(lock);
     const held = !lapsed && lock.hold?.keptFor === null;
     if (held) this.#pass(lock);
@@ -94,7 +95,7 @@ class KeyLocks implements Locks {
       const lock = this.#table.lockOf(who, key);
       // Two rows may name one key where the first lease ran out: the one that ends later was taken later.
       const ended = untilMs <= this.#nowMs() || untilMs <= (lock.hold?.untilMs ?? 0);
-      if (!ended) this.#table.hold(lock, { claimant, call, untilMs, keptFor: null });
+      if (!ended) this.#table.hold(lock, { claimant, call, untilMs, forCall: false, keptFor: null });
     }
     this.#settle();
   }
@@ -153,7 +154,7 @@ class KeyLocks implements Locks {
   }
 
   #answer(claimant: Claimant, ask: Ask, signal: AbortSignal): Promise<HeldLock> | HeldLock {
-    const { call, key, leaseMs } = ask;
+    const { call, key, leaseMs, forCall = false } = ask;
     const lock = this.#table.lockOf(claimant.who, key);
     this.#lapse(lock);
     const place = claimant.waiting.get(call);
@@ -161,20 +162,22 @@ class KeyLocks implements Locks {
     if (signal.aborted) return Promise.reject(cancelled(key));
     const free = lock.hold === null || lock.hold.claimant === claimant;
     if (place?.lock !== lock && this.#isFull(claimant, lock)) return Promise.reject(tooMany(claimant.who.pid, key));
-    if (free) return this.#take(lock, { claimant, call, leaseMs });
-    const waiter = place?.lock === lock ? place : this.#enter(lock, { claimant, call, leaseMs });
+    if (free) return this.#take(lock, { claimant, call, leaseMs, forCall });
+    const waiter = place?.lock === lock ? place : this.#enter(lock, { claimant, call, leaseMs, forCall });
     waiter.passedOver = false;
     return this.#wait(waiter, signal);
   }
 
   /** Gives a lock that is free, kept for the process, or held by it: from now, and no shorter than before. */
-  #take(lock: Lock, { claimant, call, leaseMs }: Pick<Waiter, "claimant" | "call" | "leaseMs">): HeldLock {
+  #take(lock: Lock, { claimant, call, leaseMs, forCall }: Wish): HeldLock {
     const place = claimant.waiting.get(call);
     if (place !== undefined) this.#table.dequeue(place);
     const { hold } = lock;
     const untilMs = this.#nowMs() + leaseMs;
     const taken = hold !== null && hold.keptFor === null;
-    const terms = taken ? { call: hold.call, untilMs: Math.max(hold.untilMs, untilMs) } : { call, untilMs };
+    const terms = taken
+      ? { call: hold.call, untilMs: Math.max(hold.untilMs, untilMs), forCall: hold.forCall && forCall }
+      : { call, untilMs, forCall };
     const given = heldLock(this.#table.hold(lock, { claimant, ...terms, keptFor: null }));
     const other = hold?.keptFor ?? null;
     if (other !== null && other.call !== call) this.#table.enqueue(other);
@@ -182,10 +185,10 @@ class KeyLocks implements Locks {
     return given;
   }
 
-  #enter(lock: Lock, { claimant, call, leaseMs }: Pick<Waiter, "claimant" | "call" | "leaseMs">): Waiter {
+  #enter(lock: Lock, { claimant, call, leaseMs, forCall }: Wish): Waiter {
     const arrival = this.#table.nextOrder();
     const sinceMs = this.#nowMs();
-    const waiter = { claimant, call, lock, arrival, sinceMs, leaseMs, asker: null, passedOver: false };
+    const waiter = { claimant, call, lock, arrival, sinceMs, leaseMs, forCall, asker: null, passedOver: false };
     this.#table.enqueue(waiter);
     this.#suspects.add(claimant.who.pid);
     return waiter;
@@ -238,13 +241,13 @@ class KeyLocks implements Locks {
     this.#table.free(lock);
     const next = firstOther(lock, ({ passedOver }) => passedOver);
     if (next === undefined) return;
-    const { claimant, call, leaseMs } = next;
+    const { claimant, call, leaseMs, forCall } = next;
     const present = [...claimant.waiting.values()].filter((waiter) => waiter.lock === lock && waiter.asker !== null);
     // All its calls that wait for this lock have it now.
     for (const waiter of present) waiter.asker?.grant(this.#take(lock, waiter));
     if (present.length > 0) return;
     this.#table.dequeue(next);
-    this.#table.hold(lock, { claimant, call, untilMs: this.#nowMs() + leaseMs, keptFor: next });
+    this.#table.hold(lock, { claimant, call, untilMs: this.#nowMs() + leaseMs, forCall, keptFor: next });
     this.#suspects.add(claimant.who.pid);
     this.#summoned.add(claimant.who.pid);
   }
@@ -300,8 +303,10 @@ class KeyLocks implements Locks {
 
   *#edgesFrom(pid: ProcessId): Iterable<Edge<Waiter>> {
     for (const waiter of this.#table.find(pid)?.waiting.values() ?? []) {
-      const to = waiter.lock.hold?.claimant.who.pid;
-      if (to !== undefined && to !== pid) yield { from: pid, to, by: waiter };
+      const { hold } = waiter.lock;
+      const to = hold?.claimant.who.pid;
+      // What one call holds is given back when it ends, whatever its process waits for besides.
+      if (to !== undefined && to !== pid && hold?.forCall === false) yield { from: pid, to, by: waiter };
     }
     for (const to of this.#exits.get(pid)?.values() ?? []) yield { from: pid, to, by: null };
   }
@@ -328,7 +333,12 @@ class KeyLocks implements Locks {
   }
 }
 
-const heldLock = ({ lock: { key }, call, untilMs }: Hold): HeldLock => ({ key, call, untilMs });
+const heldLock = ({ lock: { key }, call, untilMs, forCall }: Hold): HeldLock => ({
+  key,
+  call,
+  untilMs,
+  ...(forCall ? { forCall } : {}),
+});
 
 /** Undefined where nobody else has the lock: it is there for the taking when the process comes back. */
 function explain(waiter: Waiter): LockWait | undefined {

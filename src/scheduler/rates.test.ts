@@ -301,4 +301,14 @@ describe("after a pause", () => {
     await crowd.run();
     expect(crowd.nowMs).toBe(10);
   });
+
+  it("nobody is woken for a limit that is no more", async () => {
+    const crowd = crowdOf({ requestsPerMinute: 1 });
+    for (const name of ["a", "b"]) crowd.ask(standing(name), { serviceMs: 10 });
+    const unlimited = { name: "r", concurrency: 8 };
+    expect(crowd.turns.take(standing("c"), { call: 9, resource: unlimited }, signal)).toHaveProperty("release");
+    await crowd.run();
+    expect(crowd.nowMs).toBe(10);
+    expect(crowd.served).toHaveLength(2);
+  });
 });

@@ -269,7 +269,7 @@ export class Rates {
     // Several refusals of calls that were in flight together are one refusal.
     const again = nowMs < this.#pausedUntilMs;
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, untilMs + jitterMs);
-    
+    if (again) return;
     this.#welcome = this.#welcome === Number.POSITIVE_INFINITY ? 1 : Math.max(1, Math.floor(this.#welcome / 2));
     this.#wave += 1;
     this.#waveInFlight = 0;
