@@ -9,16 +9,36 @@ import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { Missing, type Benchmark, type Result } from "./benchmark.ts";
 import { describeEnvironment, doubtOf, type Environment } from "./environment.ts";
 import { Scratch } from "./scratch.ts";
+import { bombs } from "./suites/bombs.ts";
+import { budget } from "./suites/budget.ts";
 import { capacity } from "./suites/capacity.ts";
 import { crash } from "./suites/crash.ts";
+import { dispatch } from "./suites/dispatch.ts";
+import { fair } from "./suites/fair.ts";
+import { flood } from "./suites/flood.ts";
 import { growth } from "./suites/growth.ts";
+import { limits } from "./suites/limits.ts";
 import { power } from "./suites/power.ts";
 import { recorded } from "./suites/recorded.ts";
 import { replay } from "./suites/replay.ts";
 import { syscall } from "./suites/syscall.ts";
 import { figure, formatTable } from "./table.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [recorded, crash, power, syscall, growth, replay, capacity];
+const BENCHMARKS: readonly Benchmark[] = [
+  recorded,
+  crash,
+  power,
+  syscall,
+  growth,
+  replay,
+  capacity,
+  flood,
+  fair,
+  budget,
+  limits,
+  dispatch,
+  bombs,
+];
 
 const GENERAL = {
   json: "print one JSON object as the last line",

@@ -155,7 +155,7 @@ const jainOf = (values: readonly number[]): number => {
 type Spread = { readonly jain: number; readonly rows: readonly (readonly [string, number, number, number])[] };
 
 /** Ten tenants; in each the first tree asks for most of what its tenant asks for. */
-async function demands(span: readonly [number, number], seed: number, scheduled: boolean): Promise<Spread> {
+async function tenDemands(span: readonly [number, number], seed: number, scheduled: boolean): Promise<Spread> {
   const world = new World(span, scheduled);
   const random = chance(seed);
   for (let at = 0; at < TENANTS; at += 1) {
@@ -173,7 +173,7 @@ async function demands(span: readonly [number, number], seed: number, scheduled:
   await world.run();
   const window = span[1] - span[0];
   const fair = maxMin(world.asked, SLOTS * window);
-  const rows = [...world.asked].toSorted().map(([name, asked]) => {
+  const rows = [...world.asked].map(([name, asked]) => {
     const [share, got] = [fair.get(name) ?? 0, world.got.get(name) ?? 0];
     return [name, asked / window, share / window, got / window] as const;
   });
@@ -226,9 +226,9 @@ async function run(context: Context): Promise<Result> {
   const seconds = countOption(context, "seconds");
   const seed = countOption(context, "seed", 0);
   const span = [5_000, 5_000 + seconds * 1_000] as const;
-  const ours = await demands(span, seed, true);
+  const ours = await tenDemands(span, seed, true);
   context.progress(`ten tenants: Jain ${figure(ours.jain)}`);
-  const firstCame = await demands(span, seed, false);
+  const firstCame = await tenDemands(span, seed, false);
   const weighted = await weights(span);
   return {
     measures: {

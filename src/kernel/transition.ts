@@ -9,7 +9,7 @@ import type { ProcessRecord } from "../ports/store.ts";
 import { NOTHING_SPENT, plus, spendFor } from "./amounts.ts";
 
 /** The number of no call: the wait of a process that has not begun. */
-export const START = -1;
+const START = -1;
 
 /** When the earliest timed wait is over, or the deadline comes. */
 export function wakeMsOf(waits: readonly Wait[], deadlineMs: number | null): number | null {

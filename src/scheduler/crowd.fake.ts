@@ -87,10 +87,10 @@ export class Crowd {
 
   /** Lets time pass up to then; all of it if nothing is said and the crowd comes to an end. */
   async run(untilMs = Number.POSITIVE_INFINITY): Promise<void> {
-    let over = false;
-    if (untilMs !== Number.POSITIVE_INFINITY) this.at(untilMs, () => (over = true));
+    const end = { come: false };
+    if (untilMs !== Number.POSITIVE_INFINITY) this.at(untilMs, () => (end.come = true));
     await settle();
-    while (!over && this.clock.advance()) await settle();
+    while (!end.come && this.clock.advance()) await settle();
   }
 
   /** How many had their turns in that time, by a name. */

@@ -74,8 +74,8 @@ describe("a tenant that asks for less than its share", () => {
     const counts = crowd.count(tenantOf, [0, 10_000]);
     expect(counts["c"]).toBe(200);
     expect(Math.abs((counts["a"] ?? 0) - (counts["b"] ?? 0))).toBeLessThan(10);
-    for (const { who, askedMs, fromMs } of crowd.served)
-      if (who.tenant === "c") expect(fromMs - askedMs).toBeLessThanOrEqual(20);
+    const modest = crowd.served.filter(({ who }) => who.tenant === "c");
+    expect(Math.max(...modest.map(({ askedMs, fromMs }) => fromMs - askedMs))).toBeLessThanOrEqual(20);
   });
 });
 
@@ -100,17 +100,30 @@ describe("the past", () => {
       await crowd.run(7_000);
       // From 5,500 on the long call takes one slot, and no more of it counts: the other is for the other tenant.
       const { a: alone = 0, b: beside = 0 } = crowd.count(tenantOf, [5_520, 5_980]);
-      expect([alone, beside].map((count) => Math.round(count / 10)), `${callers} callers`).toEqual([0, 5]);
+      expect(beside, `${callers} callers`).toBeGreaterThan(3 * alone);
       const { a = 0, b = 0 } = crowd.count(tenantOf, [6_020, 7_000]);
       expect(Math.abs(a - b), `${callers} callers`).toBeLessThan(20);
     }
   });
 
+  it("of a tenant whose own calls alone waited behind its long ones is no debt either", async () => {
+    const crowd = new Crowd({ concurrency: 2 });
+    saturate(crowd, 8, 10, { tenant: "a" });
+    crowd.at(4_000, () => {
+      for (const name of ["long", "longer"])
+        crowd.ask(standing(name, { tenant: "a", root: pidOf(name) }), { serviceMs: 2_000 });
+    });
+    crowd.at(5_900, () => saturate(crowd, 8, 10, { tenant: "b" }));
+    await crowd.run(7_000);
+    // They end at about 6,000, and since 5,900 cost as much as the other tenant then gets in 100 ms.
+    const { a = 0, b = 0 } = crowd.count(tenantOf, [6_150, 7_000]);
+    expect(Math.abs(a - b)).toBeLessThan(20);
+  });
+
   it("is over when nobody waits any more: what was owed then is owed no longer", async () => {
     const crowd = new Crowd({ concurrency: 2 });
     crowd.ask(standing("long", { tenant: "a" }), { serviceMs: 2_000 });
-    for (let at = 0; at < 200; at += 1)
-      crowd.ask(standing(`b${at}`, { tenant: "b" }), { serviceMs: 10 });
+    for (let at = 0; at < 200; at += 1) crowd.ask(standing(`b${at}`, { tenant: "b" }), { serviceMs: 10 });
     crowd.ask(standing("a1", { tenant: "a" }), { serviceMs: 10 });
     crowd.at(3_000, () => saturate(crowd, 8, 10, { tenant: "a" }));
     crowd.at(3_000, () => saturate(crowd, 8, 10, { tenant: "b" }));

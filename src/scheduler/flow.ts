@@ -4,7 +4,7 @@
 // Services Packet Switching Networks", SIGCOMM 1996), one instance for each parent, as in the paper's section on hierarchies.
 // Each flow has a tag, the virtual time at which its next call starts; the least goes first, and a call moves its
 // flow's tag on by its cost over the flow's weight. The cost is slot time. It is known only at the end, so the mean is charged
-// at the start and the rest is put right at the end. A resource has many slots where a link has one server; what that
+// at the start, what goes beyond it when the flow is looked at again, and the rest is put right at the end. A resource has many slots where a link has one server; what that
 // changes is how far a flow may run ahead: by what it has in flight.
 //
 // Boundary: shares and their order. Which class is served, and when, is not known here.
@@ -56,7 +56,7 @@ export class Flow<T extends Leaf> implements Queued {
   /** The sum of the times from which those in flight count, and of what was charged for them in advance. */
   #fromMs = 0;
   #paidMs = 0;
-  /** Counts how often the past was forgiven; what began in an earlier epoch counts from `sinceMs` and has paid nothing. */
+  /** Counts how often the past was settled; what began in an earlier epoch counts from `sinceMs`, and has paid nothing since. */
   #epoch = 0;
   #sinceMs = 0;
   #seenRush = 0;
@@ -124,12 +124,14 @@ export class Flow<T extends Leaf> implements Queued {
   }
 
   /** A call of it is served: the cost, at least COST_MS_MIN, is charged. `touch` follows. */
-  charge(costMs: number): void {
+  charge(costMs: number, nowMs: number): void {
     const { parent } = this;
     if (parent === null) return;
     parent.#virtual = Math.max(parent.#virtual, this.tag);
-    this.#advance(parent, costMs);
-    parent.charge(costMs);
+    const owedMs = this.#owedMs(nowMs);
+    this.#advance(parent, owedMs + costMs);
+    if (owedMs > 0) this.#settle(nowMs);
+    parent.charge(costMs, nowMs);
   }
 
   /** One of its calls takes a slot, for which `paidMs` was charged; 0 if nobody waited. For a tree. */
@@ -186,11 +188,10 @@ export class Flow<T extends Leaf> implements Queued {
     if (rivals.size === 0) parent.#beginRush(nowMs);
     else if (rivals.size === 1 && rivals.top instanceof Flow) rivals.top.#endSolitude(parent, nowMs);
     this.#catchUp(parent);
-    // What those in flight have used beyond the charge; it is not waited for until they end.
-    const owedMs = Math.max(0, this.#inFlight * nowMs - this.#fromMs - this.#paidMs);
+    const owedMs = this.#owedMs(nowMs);
     if (owedMs > 0 || this.tag < parent.#virtual) {
       this.tag = Math.max(parent.#virtual, this.tag + owedMs / this.weight);
-      this.#forgive(nowMs);
+      this.#settle(nowMs);
     }
     parent.#tagMax = Math.max(parent.#tagMax, this.tag);
     if (this.at[AWAY] >= 0) parent.queues[AWAY].set(this);
@@ -206,7 +207,7 @@ export class Flow<T extends Leaf> implements Queued {
 
   /** A second flow waits beside this one: what it had while it waited alone was at nobody's cost. */
   #endSolitude(parent: Flow<T>, nowMs: number): void {
-    if (this.#inFlight * nowMs - this.#fromMs > this.#paidMs) this.#forgive(nowMs);
+    if (this.#owedMs(nowMs) > 0) this.#settle(nowMs);
     parent.#virtual = Math.max(parent.#virtual, this.tag - this.#paidMs / this.weight);
   }
 
@@ -214,11 +215,17 @@ export class Flow<T extends Leaf> implements Queued {
     if (this.#seenRush === parent.#rush) return;
     this.#seenRush = parent.#rush;
     this.tag = Math.max(this.tag, parent.#rushVirtual);
-    this.#forgive(parent.#rushMs);
+    this.#settle(parent.#rushMs);
     if (this.at[AWAY] >= 0) parent.queues[AWAY].set(this);
   }
 
-  #forgive(nowMs: number): void {
+  /** What those in flight have used beyond what was charged: their end is not waited for. */
+  #owedMs(nowMs: number): number {
+    return Math.max(0, this.#inFlight * nowMs - this.#fromMs - this.#paidMs);
+  }
+
+  /** What was used up to now is settled, in one way or the other. */
+  #settle(nowMs: number): void {
     this.#epoch += 1;
     this.#sinceMs = nowMs;
     this.#fromMs = this.#inFlight * nowMs;
@@ -227,8 +234,7 @@ export class Flow<T extends Leaf> implements Queued {
 
   #sweep(children: Map<string, Flow<T>>): void {
     const calm = this.queues[PRESENT].size === 0;
-    for (const [key, flow] of children)
-      if (flow.#idle && (calm || flow.tag <= this.#virtual)) children.delete(key);
+    for (const [key, flow] of children) if (flow.#idle && (calm || flow.tag <= this.#virtual)) children.delete(key);
     this.#sweepAt = Math.max(SWEEP_AT_MIN, 2 * children.size);
   }
 }

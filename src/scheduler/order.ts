@@ -153,7 +153,7 @@ export class Order<T> {
     const lane = this.#lane(rank);
     lane.sinceMs = nowMs;
     this.#aged = this.lanes.some(({ root }, above) => above < rank && root.present > 0);
-    flow.charge(Math.max(COST_MS_MIN, costMs));
+    flow.charge(Math.max(COST_MS_MIN, costMs), nowMs);
     this.remove(entry, nowMs);
     if (lane.root.queues[AWAY].size > 0) flow.touch(AWAY, nowMs);
     return flow;

@@ -302,13 +302,18 @@ describe("after a pause", () => {
     expect(crowd.nowMs).toBe(10);
   });
 
-  it("nobody is woken for a limit that is no more", async () => {
-    const crowd = crowdOf({ requestsPerMinute: 1 });
-    for (const name of ["a", "b"]) crowd.ask(standing(name), { serviceMs: 10 });
-    const unlimited = { name: "r", concurrency: 8 };
-    expect(crowd.turns.take(standing("c"), { call: 9, resource: unlimited }, signal)).toHaveProperty("release");
-    await crowd.run();
-    expect(crowd.nowMs).toBe(10);
-    expect(crowd.served).toHaveLength(2);
+  it("nobody is woken for a limit that is no more", () => {
+    const timers = new Set<() => void>();
+    const after = (_ms: number, fire: () => void): (() => void) => {
+      timers.add(fire);
+      return () => void timers.delete(fire);
+    };
+    const crowd = crowdOf({ requestsPerMinute: 1 }, { clock: { nowMs: () => 0, after } });
+    const take = (name: string, resource: Resource): unknown =>
+      crowd.turns.take(standing(name), { call: 1, resource }, signal);
+    expect([take("a", crowd.resource), take("b", crowd.resource)]).toEqual([expect.anything(), expect.any(Promise)]);
+    expect(timers.size).toBe(1);
+    expect(take("c", { name: "r", concurrency: 8 })).toHaveProperty("release");
+    expect(timers.size).toBe(0);
   });
 });

@@ -29,6 +29,10 @@ const MINUTE_MS = 60_000;
 const FRESH_SHARE = 0.97;
 /** A reset that is reported so much later than before is another one: a bucket that fills, not a window that ends. */
 const RESET_MOVED_MS = 1_500;
+/** Such a one is told from the next window only where the earlier reset is still so far away. */
+const RESET_AHEAD_MS = 1_000;
+/** Of the rate at which such a bucket fills, how fast calls go. */
+const STEADY_SHARE = 0.99;
 /** A provider's clock and ours differ, and a report travels. */
 const RESET_MARGIN_MS = 50;
 /** The share of a pause that is added by chance, so that many do not come back at once, and the most. */
@@ -83,6 +87,9 @@ class Reported {
   #firstResetMs: number;
   /** The window has begun by our clock, and no report of it has come yet: it may be that nothing is left, so all of it is spread. */
   #fresh = false;
+  /** The allowance flows in steadily, and the reset is when the bucket would be full: its reports have shown that. */
+  #steady = false;
+  #filledMs = 0;
 
   constructor(resetMs: number) {
     this.#resetMs = resetMs;
@@ -94,6 +101,11 @@ class Reported {
   }
 
   readyMs(need: number, nowMs: number): number {
+    if (this.#steady) {
+      this.#fill(nowMs);
+      const short = Math.min(need, this.#limit) - this.#left;
+      return short <= 1e-9 ? nowMs : nowMs + short / (this.perMs * STEADY_SHARE);
+    }
     this.#roll(nowMs);
     if (this.#left === Number.POSITIVE_INFINITY) return nowMs;
     if (this.#left < Math.min(need, this.#limit)) return this.#resetMs + this.#marginMs;
@@ -111,8 +123,16 @@ class Reported {
     this.#left = Math.min(this.#limit, this.#left - amount);
   }
 
+  /** The provider refused although something should have been left: what its reports seemed to show does not hold. */
+  refused(): void {
+    if (!this.#steady) return;
+    this.#steady = false;
+    this.#left = 0;
+  }
+
   report(window: RateWindow, unseen: number, nowMs: number): void {
-    this.#roll(nowMs);
+    if (this.#steady) this.#fill(nowMs);
+    else this.#roll(nowMs);
     const { limit, remaining, resetMs, windowMs } = window;
     const known = this.#left !== Number.POSITIVE_INFINITY;
     if (limit !== undefined) this.#limit = limit;
@@ -122,12 +142,24 @@ class Reported {
     this.#resetMs = resetMs ?? (known ? this.#resetMs : nowMs + this.#windowMs);
     const first = !known || this.#fresh;
     const filling = !first && this.#resetMs > this.#firstResetMs + RESET_MOVED_MS;
+    if (filling && this.#limit !== Number.POSITIVE_INFINITY && nowMs < this.#firstResetMs - RESET_AHEAD_MS) {
+      this.#steady = true;
+      this.#filledMs = nowMs;
+    }
     if (first || filling) this.#firstResetMs = this.#resetMs;
     this.#fresh = false;
     const sure = remaining - unseen;
     // Less is left than we thought: others use it too, or it did not come back at once.
-    if (!known || remaining < this.#left) this.#left = sure;
+    if (this.#steady) this.#left = Math.max(Math.min(this.#left, remaining), sure);
+    else if (!known || remaining < this.#left) this.#left = sure;
     else if (filling) this.#left = Math.max(this.#left, sure);
+  }
+
+  /** What has flowed in since; never more than the bucket holds, which the last report says. */
+  #fill(nowMs: number): void {
+    const flowed = Math.max(0, nowMs - this.#filledMs) * this.perMs * STEADY_SHARE;
+    this.#left = Math.min(this.#limit, this.#left + flowed);
+    this.#filledMs = nowMs;
   }
 
   get #marginMs(): number {
@@ -170,6 +202,10 @@ class Allowance {
   take(amount: number): void {
     this.#bucket?.take(amount);
     this.#reported?.take(amount);
+  }
+
+  refused(): void {
+    this.#reported?.refused();
   }
 
   report(window: RateWindow | undefined, unseen: number, nowMs: number): void {
@@ -270,6 +306,8 @@ export class Rates {
     const again = nowMs < this.#pausedUntilMs;
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, untilMs + jitterMs);
     if (again) return;
+    this.#requests.refused();
+    this.#tokens.refused();
     this.#welcome = this.#welcome === Number.POSITIVE_INFINITY ? 1 : Math.max(1, Math.floor(this.#welcome / 2));
     this.#wave += 1;
     this.#waveInFlight = 0;

@@ -3,7 +3,7 @@
 //
 // Invariants:
 //   1. Each process stands in it once. One that is added again keeps its arrival, and moves to where it stands now.
-//   2. A process waits at most (p + 1) * agingMs and the time until room is made at most every second turn goes by age: O2, O3 of order.ts.
+//   2. A class that waited `agingMs` without a turn gets one when room is next made, but no more than every second: O2 of order.ts.
 import type { ProcessId } from "../abi/ids.ts";
 import { CLASSES, rankOf, type Class } from "../abi/scheduling.ts";
 import type { Clock } from "../ports/clock.ts";

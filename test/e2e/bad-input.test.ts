@@ -63,7 +63,11 @@ describe("agents, tools and models", () => {
   afterAll(() => project.remove());
 
   const begun: readonly (Expected & { readonly agent: string })[] = [
-    { agent: "nosuch", status: 4, says: ['no agent "nosuch"', /agents; there are .*asker/, "`reeve doctor` says why"] },
+    {
+      agent: "nosuch",
+      status: 4,
+      says: ['no agent "nosuch"', /agents; there are .*asker/, "`npx reeve doctor` says why"],
+    },
     {
       agent: "no-front-matter",
       status: 2,
@@ -123,7 +127,7 @@ describe("agents, tools and models", () => {
     },
     { agent: "use-babbles", error: "tool_unavailable", says: /"babbles" got the call, and no usable answer came/ },
     { agent: "use-throws", error: "tool_failed", says: /out of paper/ },
-    { agent: "use-odd", error: "tool_failed", says: /BigInt/ },
+    { agent: "use-odd", error: "tool_failed", says: /The tool "odd" ran, but its answer is not JSON/ },
   ])("$agent: the agent is told, and goes on", async ({ agent, error, says }) => {
     const { pid } = await server.client.process.spawn({ agent, task: "hello" });
     expect(await exitOf(server.client, pid)).toMatchObject({ how: "completed", result: { text: "It failed." } });
