@@ -118,7 +118,11 @@ const differ = (one: Spent, other: Spent): boolean =>
 const below = (one: Spent, other: Spent): boolean =>
   DIMENSIONS.some((name) => amountOf(one, name) < amountOf(other, name) - ROUNDING);
 
-function judge(records: readonly ProcessRecord[], charged: ReadonlyMap<ProcessId, Charged>, uses: readonly Use[]): Audit {
+function judge(
+  records: readonly ProcessRecord[],
+  charged: ReadonlyMap<ProcessId, Charged>,
+  uses: readonly Use[],
+): Audit {
   const own = new Map([...charged].map(([pid, { spent }]) => [pid, spent]));
   const logged = new Map<ProcessId, Spent>();
   for (const { pid, used } of uses) logged.set(pid, plus(logged.get(pid) ?? NOTHING, used));
@@ -126,7 +130,8 @@ function judge(records: readonly ProcessRecord[], charged: ReadonlyMap<ProcessId
   const usedSums = sums(records, logged);
   const byPid = new Map(records.map((record) => [record.pid, record]));
   const isBounded = (pid: ProcessId | null): boolean =>
-    pid !== null && (Object.keys(charged.get(pid)?.budget ?? {}).length > 0 || isBounded(byPid.get(pid)?.parent ?? null));
+    pid !== null &&
+    (Object.keys(charged.get(pid)?.budget ?? {}).length > 0 || isBounded(byPid.get(pid)?.parent ?? null));
   const walls = records.flatMap(({ pid, root }) =>
     DIMENSIONS.flatMap((name) => {
       const max = charged.get(pid)?.budget[name];

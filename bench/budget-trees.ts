@@ -62,7 +62,10 @@ function drawStep(random: Random, { pid, depth }: { readonly pid: ProcessId; rea
   if (kind < 0.2 && depth < DEPTH_MAX) {
     const budget = random() < 0.7 ? drawBudget(random, 0.4 / (depth + 1)) : undefined;
     const task: TreeTask = { seed: whole(random, 0, 2 ** 31), depth: depth + 1 };
-    return { syscall: "process.spawn", args: { agent: WORKER, task, ...(budget === undefined ? {} : { budget }) } as Json };
+    return {
+      syscall: "process.spawn",
+      args: { agent: WORKER, task, ...(budget === undefined ? {} : { budget }) } as Json,
+    };
   }
   if (kind < 0.55) {
     const content = `${pid} ${"asks. ".repeat(whole(random, 1, 150))}`;

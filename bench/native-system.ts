@@ -32,7 +32,10 @@ export type NativeAgent = {
 /** A tool as its source sees it; `key` begins with the pid of the process that calls. */
 export type NativeTool = {
   readonly declared: Partial<ToolManifest>;
-  readonly run: (args: JsonObject, call: { readonly key: string; readonly signal: AbortSignal }) => Promise<ToolOutcome>;
+  readonly run: (
+    args: JsonObject,
+    call: { readonly key: string; readonly signal: AbortSignal },
+  ) => Promise<ToolOutcome>;
 };
 
 export type NativeSystem = { readonly kernel: Kernel; close(): Promise<void> };

@@ -64,7 +64,8 @@ async function spawned(bomb: Bomb, spawn: () => Promise<Json>): Promise<ProcessI
     return pid;
   } catch (error) {
     if (!OsError.is(error)) throw error;
-    const why = error.code === "limit_exceeded" ? String(error.data["limit"]) : error.code;
+    const { limit } = error.data;
+    const why = typeof limit === "string" ? limit : error.code;
     bomb.refusals.set(why, (bomb.refusals.get(why) ?? 0) + 1);
     return false;
   }
@@ -199,8 +200,7 @@ async function light({ system }: Stage, bomb: Bomb): Promise<Exploded> {
   return { bomb, root, startedMs };
 }
 
-const isStill = ({ bomb }: Exploded): boolean =>
-  bomb.refusals.size > 0 && performance.now() - bomb.lastMs >= STILL_MS;
+const isStill = ({ bomb }: Exploded): boolean => bomb.refusals.size > 0 && performance.now() - bomb.lastMs >= STILL_MS;
 
 async function countTree({ system }: Stage, root: ProcessId): Promise<number> {
   let count = 0;
@@ -247,7 +247,12 @@ function waitsTable(windows: readonly { readonly title: string; readonly waits: 
   };
 }
 
-async function run(context: Context): Promise<Result> {
+type Bombs = readonly [Bomb, Bomb];
+
+async function bootStage(
+  context: Context,
+  { pair, failures, notes }: { readonly pair: Bombs; readonly failures: Calling["failures"]; readonly notes: string[] },
+): Promise<Stage> {
   const seconds = countOption(context, "seconds");
   const tree = {
     depth: countOption(context, "depth"),
@@ -256,32 +261,32 @@ async function run(context: Context): Promise<Result> {
   };
   const served = new ServedTool({ slots: SLOTS, serviceMs: SERVICE_MS });
   const windows = new Map<string, Window>();
-  const bombs = [createBomb("fork bomb", "bomb"), createBomb("mutual spawns", "ping")] as const;
-  const notes: string[] = [];
-  const failures = new Map<string, number>();
+  const [fork, mutual] = pair;
   const system = await bootNative({
     folder: await context.scratch.folder("bombs"),
     agents: [
       callerAgent({ served, windows, seconds, failures }),
-      forkAgent(bombs[0]),
-      mutualAgent(bombs[1], "ping", "pong"),
-      mutualAgent(bombs[1], "pong", "ping"),
+      forkAgent(fork),
+      mutualAgent(mutual, "ping", "pong"),
+      mutualAgent(mutual, "pong", "ping"),
     ],
     tools: { serve: served.tool },
     config: { limits: { tree } },
     onNotice: (line) => notes.push(line),
   });
-  const close = context.scratch.defer(() => system.close());
-  const stage: Stage = { context, system, served, windows, seconds };
-  for (const name of ["first", "second"]) {
-    context.progress(`${name} window without the bombs: ${seconds} s`);
-    await openWindow(stage, name);
-    await drain(stage, name);
-    await delay(SETTLE_MS);
-  }
+  context.scratch.defer(() => system.close());
+  return { context, system, served, windows, seconds };
+}
+
+type Observed = { readonly exploded: readonly Exploded[]; readonly ranMs: number };
+
+/** The window in which the bombs run, and on until they have stopped. */
+async function observe(stage: Stage, pair: Bombs, notes: string[]): Promise<Observed> {
+  const { context, seconds } = stage;
   const opened = openWindow(stage, "third");
   await delay(LEAD_MS);
-  const exploded = [await light(stage, bombs[0]), await light(stage, bombs[1])];
+  const exploded: Exploded[] = [];
+  for (const bomb of pair) exploded.push(await light(stage, bomb));
   context.progress("The bombs run");
   const endMs = performance.now() + countOption(context, "patience-s") * 1000;
   while (!exploded.every(isStill) && performance.now() < endMs) await delay(LOOK_EVERY_MS);
@@ -289,18 +294,31 @@ async function run(context: Context): Promise<Result> {
     if (!isStill(one)) notes.push(`${one.bomb.title}: it still grew when nobody waited for its end any longer.`);
   const { fromMs } = await opened;
   await drain(stage, "third");
-  const ranMs = Math.min(seconds * 1000, Math.max(...bombs.map(({ lastMs }) => lastMs)) - fromMs);
-  const [first, second, third] = ["first", "second", "third"].map((name) => waitsMs(stage, name, ranMs));
+  const ranMs = Math.min(seconds * 1000, Math.max(...pair.map(({ lastMs }) => lastMs)) - fromMs);
+  return { exploded, ranMs };
+}
+
+async function run(context: Context): Promise<Result> {
+  const notes: string[] = [];
+  const failures: Calling["failures"] = new Map();
+  const pair: Bombs = [createBomb("fork bomb", "bomb"), createBomb("mutual spawns", "ping")];
+  const stage = await bootStage(context, { pair, failures, notes });
+  for (const name of ["first", "second"]) {
+    context.progress(`${name} window without the bombs: ${stage.seconds} s`);
+    await openWindow(stage, name);
+    await drain(stage, name);
+    await delay(SETTLE_MS);
+  }
+  const { exploded, ranMs } = await observe(stage, pair, notes);
+  const [first = [], second = [], third = []] = ["first", "second", "third"].map((name) => waitsMs(stage, name, ranMs));
   const { spawned: count, ...trees } = await treesTable(stage, exploded);
   for (const [why, times] of failures) notes.push(`${times} calls of the others failed: ${why}`);
   const killMs = await killAll(stage, exploded);
-  await close();
-  const before = [...(first ?? []), ...(second ?? [])];
-  const p99 = (waits: readonly number[] = []): number => quantile(waits, 0.99);
+  const p99 = (waits: readonly number[]): number => quantile(waits, 0.99);
   return {
     measures: {
       spawned: count,
-      other_p99_ratio: p99(third) / p99(before),
+      other_p99_ratio: p99(third) / p99([...first, ...second]),
       noise_ratio: p99(second) / p99(first),
       other_p99_ms: p99(third),
       kill_ms: killMs,
@@ -308,12 +326,15 @@ async function run(context: Context): Promise<Result> {
     tables: [
       trees,
       waitsTable([
-        { title: "first, without bombs", waits: first ?? [] },
-        { title: "second, without bombs", waits: second ?? [] },
-        { title: "third, with bombs", waits: third ?? [] },
+        { title: "first, without bombs", waits: first },
+        { title: "second, without bombs", waits: second },
+        { title: "third, with bombs", waits: third },
       ]),
     ],
-    notes: [`Compared are the calls of the first ${figure(ranMs / 1000)} s of each window, in which the bombs grew.`, ...notes],
+    notes: [
+      `Compared are the calls of the first ${figure(ranMs / 1000)} s of each window, in which the bombs grew.`,
+      ...notes,
+    ],
   };
 }
 
@@ -322,8 +343,7 @@ async function killAll({ system }: Stage, exploded: readonly Exploded[]): Promis
   const fromMs = performance.now();
   for (const { root } of exploded) {
     const { process } = await system.kernel.operate("process.show", { pid: root }, BY);
-    if (process.state !== "exited")
-      await system.kernel.operate("process.signal", { pid: root, signal: "kill" }, BY);
+    if (process.state !== "exited") await system.kernel.operate("process.signal", { pid: root, signal: "kill" }, BY);
   }
   return performance.now() - fromMs;
 }

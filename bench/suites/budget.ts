@@ -77,7 +77,9 @@ async function live(stage: Stage, plan: KillPlan): Promise<Life> {
 const shown = (what: string, lines: readonly string[]): string[] =>
   lines.length === 0
     ? []
-    : [`${lines.length} ${what}:\n  ${lines.slice(0, SHOWN_MAX).join("\n  ")}${lines.length > SHOWN_MAX ? "\n  …" : ""}`];
+    : [
+        `${lines.length} ${what}:\n  ${lines.slice(0, SHOWN_MAX).join("\n  ")}${lines.length > SHOWN_MAX ? "\n  …" : ""}`,
+      ];
 
 function tables(tally: Tally, audit: Audit, uses: number): Table[] {
   return [
@@ -132,7 +134,9 @@ async function run(context: Context): Promise<Result> {
     },
     tables: tables(tally, audit, uses.length),
     notes: [
-      ...(life.over ? [] : [`${audit.processes - audit.exited} processes were not over after ${lifeMsMax / 1000} s without a kill.`]),
+      ...(life.over
+        ? []
+        : [`${audit.processes - audit.exited} processes were not over after ${lifeMsMax / 1000} s without a kill.`]),
       ...(tally.kills < kills ? [`All trees were over after ${tally.kills} kills.`] : []),
       ...shown("budgets were crossed by what was charged", audit.chargedBeyond),
       ...shown("budgets were crossed by what was used", audit.usedBeyond),

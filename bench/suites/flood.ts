@@ -53,7 +53,7 @@ const split = (count: number, parts: number): number[] =>
 
 /** Keeps its calls in flight for ever, and sees to it that there are as many of its kind as its task says. */
 function floodAgent({ inFlight }: Load): NativeAgent {
-  const run = async ({ issue, task }: ProgramStart): Promise<Json> => {
+  const program = async ({ issue, task }: ProgramStart): Promise<Json> => {
     const { processes } = task as FloodTask;
     let number = 0;
     const keepCalling = async (): Promise<never> => {
@@ -66,14 +66,14 @@ function floodAgent({ inFlight }: Load): NativeAgent {
     await Promise.all([...spawned, ...busy]);
     return null;
   };
-  return { manifest: { name: "flood", class: "batch", tools: [TOOL], agents: ["flood"] }, run };
+  return { manifest: { name: "flood", class: "batch", tools: [TOOL], agents: ["flood"] }, run: program };
 }
 
 type Knocking = { readonly served: ServedTool; readonly calls: number; beganMs?: number };
 
 /** Calls at a steady rate, without waiting for the answers. What it issued before it left memory it issues again at once. */
 function knockingAgent(knocking: Knocking): NativeAgent {
-  const run = async ({ issue }: ProgramStart): Promise<Json> => {
+  const program = async ({ issue }: ProgramStart): Promise<Json> => {
     const beganMs = (knocking.beganMs ??= performance.now());
     const answers: Promise<Json>[] = [];
     for (let at = 0; at < knocking.calls; at += 1) {
@@ -86,7 +86,7 @@ function knockingAgent(knocking: Knocking): NativeAgent {
     await Promise.all(answers);
     return null;
   };
-  return { manifest: { name: "knock", class: "interactive", tools: [TOOL] }, run };
+  return { manifest: { name: "knock", class: "interactive", tools: [TOOL] }, run: program };
 }
 
 async function waitingCalls({ kernel }: NativeSystem): Promise<number> {
@@ -164,7 +164,8 @@ async function flooded(
   const waits = (): { waitedMs: number; entered: boolean }[] => [...served.waits("knock-").values()];
   await until(() => waits().length >= knocking.calls && waits().every(({ entered }) => entered), TAIL_MS_MAX);
   const { process: root } = await system.kernel.operate("process.show", { pid }, BY);
-  if (root.state === "exited") notes.push(`${part.title}: the flood ended before its time: ${JSON.stringify(root.exit)}`);
+  if (root.state === "exited")
+    notes.push(`${part.title}: the flood ended before its time: ${JSON.stringify(root.exit)}`);
   const entries = waits();
   await close();
   return {
@@ -177,49 +178,61 @@ async function flooded(
   };
 }
 
-type Patience = { readonly maxMs: number; readonly boundMs: number; readonly waitsMs: readonly number[]; readonly notes: string[] };
+type Patience = {
+  readonly maxMs: number;
+  readonly boundMs: number;
+  readonly waitsMs: readonly number[];
+  readonly notes: string[];
+};
+
+/** Keeps calls in flight for ever. */
+const eagerAgent: NativeAgent = {
+  manifest: { name: "eager", class: "interactive", tools: [TOOL] },
+  run: async ({ issue }) => {
+    let number = 0;
+    const keepCalling = async (): Promise<never> => {
+      for (;;) await issue(number++, "tool.call", { tool: TOOL, args: {} });
+    };
+    return Promise.all(Array.from({ length: EAGER_IN_FLIGHT }, keepCalling));
+  },
+};
+
+/** Calls once, under a name. */
+const patientAgent = (served: ServedTool): NativeAgent => ({
+  manifest: { name: "patient", class: "batch", tools: [TOOL] },
+  run: async ({ issue, pid }) => {
+    served.issue(`patient-${pid}`);
+    return issue(0, "tool.call", { tool: TOOL, args: { name: `patient-${pid}` } });
+  },
+});
+
+/** One tree with so many of them. */
+const parentAgent = (calls: number): NativeAgent => ({
+  manifest: { name: "parent", class: "batch", agents: ["patient"] },
+  run: async ({ issue }) => {
+    const children = (await Promise.all(
+      Array.from({ length: calls }, (_, at) => issue(at, "process.spawn", { agent: "patient", task: null })),
+    )) as { readonly pid: string }[];
+    return Promise.all(children.map(({ pid }, at) => issue(calls + at, "process.wait", { pid })));
+  },
+});
 
 /** Part three: the wait of batch calls while a higher class takes all that there is. */
 async function patience(context: Context, load: Load): Promise<Patience> {
   const agingMs = countOption(context, "aging-ms");
   const calls = countOption(context, "patient");
   const served = new ServedTool(load);
-  const keepBusy: NativeAgent = {
-    manifest: { name: "eager", class: "interactive", tools: [TOOL] },
-    run: async ({ issue }) => {
-      let number = 0;
-      const keepCalling = async (): Promise<never> => {
-        for (;;) await issue(number++, "tool.call", { tool: TOOL, args: {} });
-      };
-      return Promise.all(Array.from({ length: EAGER_IN_FLIGHT }, keepCalling));
-    },
-  };
-  const callOnce: NativeAgent = {
-    manifest: { name: "patient", class: "batch", tools: [TOOL] },
-    run: async ({ issue, pid }) => {
-      served.issue(`patient-${pid}`);
-      return issue(0, "tool.call", { tool: TOOL, args: { name: `patient-${pid}` } });
-    },
-  };
-  const startAll: NativeAgent = {
-    manifest: { name: "parent", class: "batch", agents: ["patient"] },
-    run: async ({ issue }) => {
-      const children = (await Promise.all(
-        Array.from({ length: calls }, (_, at) => issue(at, "process.spawn", { agent: "patient", task: null })),
-      )) as { readonly pid: string }[];
-      return Promise.all(children.map(({ pid }, at) => issue(calls + at, "process.wait", { pid })));
-    },
-  };
   const notes: string[] = [];
   const system = await bootNative({
     folder: await context.scratch.folder("patience"),
-    agents: [keepBusy, callOnce, startAll],
+    agents: [eagerAgent, patientAgent(served), parentAgent(calls)],
     tools: { serve: served.tool },
     config: { scheduler: { agingMs } },
     onNotice: (line) => notes.push(`patience: ${line}`),
   });
   const close = context.scratch.defer(() => system.close());
-  for (let at = 0; at < EAGER; at += 1) await system.kernel.operate("process.spawn", { agent: "eager", task: null }, BY);
+  for (let at = 0; at < EAGER; at += 1)
+    await system.kernel.operate("process.spawn", { agent: "eager", task: null }, BY);
   await delay(SETTLE_MS);
   context.progress(`${calls} batch calls wait while interactive ones take every slot; agingMs is ${agingMs}`);
   const bound = (): number =>
@@ -236,7 +249,8 @@ async function patience(context: Context, load: Load): Promise<Patience> {
   const entries = waits();
   await close();
   const never = entries.filter(({ entered }) => !entered).length + calls - entries.length;
-  if (never > 0) notes.push(`patience: ${never} of ${calls} batch calls were not served in time; their wait so far counts.`);
+  if (never > 0)
+    notes.push(`patience: ${never} of ${calls} batch calls were not served in time; their wait so far counts.`);
   const waitsMs = entries.map(({ waitedMs }) => waitedMs);
   return { maxMs: Math.max(...waitsMs), boundMs: bound(), waitsMs, notes };
 }

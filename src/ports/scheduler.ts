@@ -178,7 +178,12 @@ export type LockWait = {
 };
 
 /** `forCall`: held by one call for as long as it is performed, and not by the program. */
-export type HeldLock = { readonly key: string; readonly call: number; readonly untilMs: number; readonly forCall?: true };
+export type HeldLock = {
+  readonly key: string;
+  readonly call: number;
+  readonly untilMs: number;
+  readonly forCall?: true;
+};
 
 /** Locks by key. Order of waiters: class, then arrival. */
 export interface Locks {

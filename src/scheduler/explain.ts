@@ -8,7 +8,7 @@
 import { rankOf } from "../abi/scheduling.ts";
 import type { Standing, TurnWait } from "../ports/scheduler.ts";
 import { COST_MS_MIN, Flow } from "./flow.ts";
-import { PRESENT } from "./heap.ts";
+import { AWAY, PRESENT } from "./heap.ts";
 import type { Entry } from "./order.ts";
 import type { ResourceQueue, Waiting } from "./resource.ts";
 
@@ -16,6 +16,8 @@ const AHEAD_MAX = 5;
 /** So many of a class are put into their order, one by one. */
 const FORESEEN = 8;
 const LOOKED_AT_MAX = 10_000;
+
+const KINDS = [PRESENT, AWAY] as const;
 
 type Share = Flow<Entry<Waiting>>;
 
@@ -25,7 +27,9 @@ export function turnWait(entry: Entry<Waiting>): TurnWait {
   const { queue, call, tokens, sinceMs } = item;
   const rank = rankOf(who.class);
   const next = nextOf(queue, rank);
-  const own = next.at(-1)?.indexOf(entry) ?? -1;
+  // Exact where nobody of its class is away: those keep their places, and will be called back for their turn.
+  const away = (queue.order.lanes[rank]?.root.queues[AWAY].size ?? 0) > 0;
+  const own = away ? -1 : (next.at(-1)?.indexOf(entry) ?? -1);
   const position = own === -1 ? positionOf(queue, who, arrival[PRESENT]) : aboveOf(queue, rank) + own;
   return {
     call,
@@ -62,7 +66,7 @@ function untilTurnMs(queue: ResourceQueue, { who, tokens, position }: Place): nu
   return Math.max((inWay * meanMs) / queue.openTo(rank), heldMs + position * queue.rates.msPerCall);
 }
 
-/** How many that are present go before a call of that arrival. */
+/** How many go before a call of that arrival, those included whose process is away. */
 function positionOf(queue: ResourceQueue, who: Standing, arrival: number): number {
   const rank = rankOf(who.class);
   const costMs = Math.max(COST_MS_MIN, queue.meanMs ?? 0);
@@ -79,7 +83,7 @@ function positionOf(queue: ResourceQueue, who: Standing, arrival: number): numbe
 
 /** How many wait in the classes above. */
 const aboveOf = (queue: ResourceQueue, rank: number): number =>
-  queue.order.lanes.slice(0, rank).reduce((sum, { root }) => sum + root.present, 0);
+  queue.order.lanes.slice(0, rank).reduce((sum, { root }) => sum + root.waiting, 0);
 
 /** Sums over a queue, or over as much of it as may be looked at. */
 function sumOver<T>(items: readonly T[], count: (item: T) => number): number {
@@ -93,22 +97,35 @@ function sumOver<T>(items: readonly T[], count: (item: T) => number): number {
 }
 
 const callsBefore = (tree: Share, arrival: number): number =>
-  sumOver(tree.queues[PRESENT].items, (call) => (call.arrival[PRESENT] < arrival ? 1 : 0));
+  KINDS.reduce<number>(
+    (sum, kind) => sum + sumOver(tree.queues[kind].items, (call) => (call.arrival[kind] < arrival ? 1 : 0)),
+    0,
+  );
+
+/** The shares of a flow that have anybody waiting, present or away; each once. */
+const sharesOf = (parent: Share): readonly (Share | Entry<Waiting>)[] => [
+  ...new Set(KINDS.flatMap((kind) => [...parent.queues[kind].items])),
+];
+
+/** When the first of a share that waits came. */
+const firstArrival = (share: Share): number =>
+  Math.min(...KINDS.map((kind) => (share.at[kind] >= 0 ? share.arrival[kind] : Number.POSITIVE_INFINITY)));
 
 type Mark = { readonly count: number; readonly arrival: number; readonly costMs: number };
 
 /** How many calls of the siblings of `own` go before its call number `count`. */
 function rivalsBefore(parent: Share, own: Share | undefined, { count, arrival, costMs }: Mark): number {
-  const tag = own !== undefined && own.at[PRESENT] >= 0 ? own.tag : Math.max(parent.virtual, own?.tag ?? 0);
+  const tag =
+    own !== undefined && KINDS.some((kind) => own.at[kind] >= 0) ? own.tag : Math.max(parent.virtual, own?.tag ?? 0);
   const start = tag + (count * costMs) / (own?.weight ?? 1);
   // Which of two shares goes first when they tie: as now, so in the rounds to come.
-  const first = own !== undefined && own.at[PRESENT] >= 0 ? own.arrival[PRESENT] : arrival;
-  return sumOver(parent.queues[PRESENT].items, (rival) => {
+  const first = own === undefined ? arrival : Math.min(arrival, firstArrival(own));
+  return sumOver(sharesOf(parent), (rival) => {
     if (rival === own || !(rival instanceof Flow)) return 0;
     const turns = ((start - rival.tag) * rival.weight) / costMs;
     if (turns < 0) return 0;
-    const tied = Number.isInteger(turns) && rival.arrival[PRESENT] < first ? 1 : 0;
-    return Math.min(rival.present, Math.ceil(turns) + tied);
+    const tied = Number.isInteger(turns) && firstArrival(rival) < first ? 1 : 0;
+    return Math.min(rival.waiting, Math.ceil(turns) + tied);
   });
 }
 
