@@ -32,11 +32,17 @@ export type Audit = {
   readonly reserved: readonly string[];
   /** Rows that do not say what the journal says. */
   readonly untrue: readonly string[];
-  /** Share of the crossed or nearly crossed: budgets of which nine tenths were used. */
+  /** Budgets of which nine tenths or more were used up. */
   readonly tight: number;
 };
 
-type Charged = { readonly spent: Spent; readonly calls: number; readonly refused: number; readonly budget: Budget };
+/** What a process itself was charged, by its journal, and the budget that it has. */
+export type Charged = {
+  readonly spent: Spent;
+  readonly calls: number;
+  readonly refused: number;
+  readonly budget: Budget;
+};
 
 const plus = (one: Spent, other: Spent): Spent => ({
   calls: one.calls + other.calls,
@@ -118,7 +124,8 @@ const differ = (one: Spent, other: Spent): boolean =>
 const below = (one: Spent, other: Spent): boolean =>
   DIMENSIONS.some((name) => amountOf(one, name) < amountOf(other, name) - ROUNDING);
 
-function judge(
+/** Compares every budget with what its subtree was charged, and with what it used. */
+export function judge(
   records: readonly ProcessRecord[],
   charged: ReadonlyMap<ProcessId, Charged>,
   uses: readonly Use[],

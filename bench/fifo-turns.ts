@@ -69,6 +69,11 @@ export class FifoTurns implements Turns {
     for (const line of this.#lines.values()) for (const waiter of waitersOf(line, pid)) line.waiters.delete(waiter);
   }
 
+  leave(pid: ProcessId, call: number): void {
+    for (const line of this.#lines.values())
+      for (const waiter of waitersOf(line, pid)) if (waiter.call === call) line.waiters.delete(waiter);
+  }
+
   restand(who: Standing): void {
     for (const line of this.#lines.values()) for (const waiter of waitersOf(line, who.pid)) waiter.who = who;
   }

@@ -98,6 +98,7 @@ export async function boot(options: BootOptions): Promise<Booted> {
         parkAfterMs: config.limits.parkAfterMs,
         budget: config.limits.budget,
         tree: config.limits.tree,
+        spawnsPerMinute: config.limits.spawnsPerMinute,
         reserved: config.scheduler.reserved,
       },
       version: options.version,

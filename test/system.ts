@@ -195,7 +195,15 @@ export async function bootTest({ store, agents, tools, models, limits, parts }: 
       ...parts,
     },
     {
-      limits: { processesInMemory: 256, parkAfterMs: 50, budget: {}, tree: {}, reserved: {}, ...limits },
+      limits: {
+        processesInMemory: 256,
+        parkAfterMs: 50,
+        budget: {},
+        tree: {},
+        spawnsPerMinute: 60_000,
+        reserved: {},
+        ...limits,
+      },
       version: "test",
       node: "test",
       folder: "test",

@@ -100,6 +100,8 @@ export const configSchema = z.strictObject({
       parkAfterMs: z.int().nonnegative().default(5_000),
       /** What every root gets that is given no less. */
       budget: budgetSchema.default({}),
+      /** Processes that those of one tree may start in a minute; a fiftieth of it at once. More wait their turn. */
+      spawnsPerMinute: z.int().positive().default(1_200),
       /** Bounds on every tree. */
       tree: treeBoundsSchema.default({}),
     })

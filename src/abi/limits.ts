@@ -17,12 +17,12 @@ export const CALLS_IN_FLIGHT_MAX = 256;
  * a wait of its is over it computes again from its start. Milliseconds.
  */
 export const COMPUTE_BESIDE_WAITS_MS_MAX = 10 * 60 * 1000;
-/** Depth of a process tree; the root has depth 0. */
+/** Depth of a process tree, where nobody set another number; the root has depth 0. */
 export const TREE_DEPTH_MAX = 16;
-/** Living children of one process, where nobody set less. */
+/** Living children of one process, where nobody set another number. */
 export const TREE_BREADTH_MAX = 256;
-/** Descendants of a root over its lifetime, where nobody set less. */
-export const TREE_TOTAL_MAX = 10_000;
+/** Descendants of a root over its lifetime, where nobody set another number. */
+export const TREE_TOTAL_MAX = 1_000;
 /** Locks that one process may hold at once. */
 export const LOCKS_HELD_MAX = 64;
 /** Characters of a lock's key. */

@@ -44,10 +44,10 @@ export function admit(context: CallContext): Promise<Admission> | Admission | un
     demand.exclusive === undefined &&
     demand.resource.tokensPerMinute === undefined &&
     process.deadlineMs === null &&
-    !isBounded(process.life);
+    !(demand.counted && isBounded(process.life));
   if (!plain) return admitBounded(context, demand);
   const slot = takeTurn(context, demand);
-  call.attempts.push({ amounts: undefined, dispatched: false });
+  if (demand.counted) call.attempts.push({ amounts: undefined, dispatched: false });
   return slot instanceof Promise ? run.queue(call.number, slot).then(asAdmission) : asAdmission(slot);
 }
 
@@ -69,13 +69,8 @@ async function admitBounded(context: CallContext, demand: Demand): Promise<Admis
   const opening = isBounded(process.life) ? services.trees.ensure(process.root) : undefined;
   if (opening !== undefined) await opening;
   for (;;) {
-    assertInTime(context, demand);
-    const afforded = await demand.within(left(context));
-    const early = shortageOf(context, afforded);
-    if (early !== null) {
-      await raise(context, early);
-      continue;
-    }
+    const afforded = await affordable(context, demand);
+    if (afforded === undefined) continue;
     const taken: Taken = [];
     const release: Admission["release"] = (used) => {
       for (const giveBack of taken.splice(0).reverse()) giveBack(used);
@@ -85,7 +80,7 @@ async function admitBounded(context: CallContext, demand: Demand): Promise<Admis
       const turn = takeTurn(context, { ...demand, amounts: afforded });
       const slot = turn instanceof Promise ? await run.queue(call.number, turn) : turn;
       taken.push((used) => slot.release(used));
-      const late = reserve(context, afforded);
+      const late = demand.counted ? reserve(context, afforded) : null;
       if (late === null) return { release };
       release();
       await raise(context, late);
@@ -93,6 +88,23 @@ async function admitBounded(context: CallContext, demand: Demand): Promise<Admis
       release();
       throw error;
     }
+  }
+}
+
+/** What may be reserved for the call; undefined where a human has just raised the budget, and it is to be looked at again. */
+async function affordable(context: CallContext, demand: Demand): Promise<Spent | undefined> {
+  const { services, run, call } = context;
+  try {
+    assertInTime(context, demand);
+    const afforded = await demand.within(left(context));
+    const early = demand.counted ? shortageOf(context, afforded) : null;
+    if (early === null) return afforded;
+    await raise(context, early);
+    return undefined;
+  } catch (error) {
+    // It may have kept a place from before its process left memory.
+    if (!run.disposed) services.ports.scheduler.turns.leave(run.process.pid, call.number);
+    throw error;
   }
 }
 

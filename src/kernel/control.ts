@@ -4,6 +4,7 @@ import { issueLines, OsError } from "../abi/errors.ts";
 import type { Actor } from "../abi/events.ts";
 import type { Verdict } from "../abi/requests.ts";
 import { messageIdOf, processIdOf } from "../abi/ids.ts";
+import { PAGE_ROWS_MAX } from "../abi/limits.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { JsonObject } from "../abi/json.ts";
 import type { ProcessRow } from "../abi/process.ts";
@@ -11,6 +12,7 @@ import { type Args, type Input, type OperatorCall, type Output, rowOf } from "..
 import { type Check } from "../abi/reports.ts";
 import { type Decision } from "../abi/requests.ts";
 import type { ProcessRecord, RequestRecord } from "../ports/store.ts";
+import { plus } from "./amounts.ts";
 import { conceive } from "./lifecycle.ts";
 import { explain, scheduledWaits } from "./explain.ts";
 import { assertAlive, changeBudget, deliver, signal } from "./operations.ts";
@@ -158,6 +160,30 @@ async function list(services: Services, args: Args<"process.list">): Promise<Out
   }
 }
 
+/** What a process and its descendants have used up and reserved, by their rows. */
+async function totalOf(
+  { ports }: Services,
+  { pid, root, spent, reserved }: ProcessRecord,
+): Promise<{ spent: ProcessRow["spent"]; reserved: ProcessRow["reserved"] }> {
+  const rows: ProcessRecord[] = [];
+  for (let before: ProcessId | undefined; ;) {
+    const page = await ports.store.processes({ root, limit: PAGE_ROWS_MAX, ...(before && { before }) });
+    rows.push(...page);
+    before = page.at(-1)?.pid;
+    if (page.length < PAGE_ROWS_MAX) break;
+  }
+  const within = new Set<ProcessId>([pid]);
+  const total = { spent, reserved };
+  // Oldest first: a parent comes before its children.
+  for (const row of rows.toReversed()) {
+    if (row.parent === null || !within.has(row.parent)) continue;
+    within.add(row.pid);
+    total.spent = plus(total.spent, row.spent);
+    total.reserved = plus(total.reserved, row.reserved);
+  }
+  return total;
+}
+
 async function show(services: Services, { pid }: Args<"process.show">): Promise<Output<"process.show">> {
   const { ports, table } = services;
   const record = await recordOf(services, pid);
@@ -166,10 +192,11 @@ async function show(services: Services, { pid }: Args<"process.show">): Promise<
     ports.store.openRequests({ pid, limit: 100 }),
     ports.store.processes({ parent: pid, limit: 100 }),
     explain(services, services.runs.get(pid)?.process.record ?? record),
-    services.trees.ensure(record.root),
+    // A tree that is over is not opened again: nothing would ever close it.
+    record.state === "exited" ? undefined : services.trees.ensure(record.root),
   ]);
   const { budgets } = ports.scheduler;
-  const total = budgets.has(pid) ? budgets.total(pid) : { spent: record.spent, reserved: record.reserved };
+  const total = budgets.has(pid) ? budgets.total(pid) : await totalOf(services, record);
   return {
     process: rowNow(services, record),
     manifest: spec.agent.manifest,

@@ -201,7 +201,7 @@ describe("the end of a tree", () => {
       replaced(disk, {
         processes: async (query) => {
           const found = await disk.processes(query);
-          if (watched.pid === undefined || query.parent !== watched.pid) return found;
+          if (watched.pid === undefined || query.root === undefined) return found;
           looking.open();
           await looked.passed;
           return found;

@@ -139,7 +139,7 @@ function recordOf(services: Services, conception: Conception, manifest: AgentMan
 function boundsOfRoot({ options }: Services, own: TreeBounds): TreeBounds {
   const { tree: set } = options.limits;
   const tightest = (name: keyof typeof ROOT_BOUNDS): number =>
-    Math.min(ROOT_BOUNDS[name], set[name] ?? Infinity, own[name] ?? Infinity);
+    Math.min(set[name] ?? ROOT_BOUNDS[name], own[name] ?? Infinity);
   return { depth: tightest("depth"), breadth: tightest("breadth"), total: tightest("total") };
 }
 
@@ -183,7 +183,7 @@ async function endFamily(
   const family: Process[] = [process];
   const above: Process[] = [];
   try {
-    await gather(services, process.pid, family);
+    await gather(services, process, family);
     await gatherAbove(services, process, above);
     const ended = family.filter(({ record }) => record.state !== "exited");
     const pids = ended.map(({ pid }) => pid);
@@ -228,27 +228,42 @@ function endOne(services: Services, process: Process, { exit, by }: { exit: Exit
   return process.prepare([entryOf(header, { exit: exit as unknown as JsonObject })], { exit });
 }
 
+const PAGE = 1000;
+/** Processes that are brought into memory at once. */
+const TOGETHER = 64;
+
 /** All living descendants, in memory and pinned: those on disk, and those whose creation is still on its way there. */
-export async function gather(services: Services, pid: ProcessId, family: Process[]): Promise<void> {
-  const PAGE = 1000;
-  const parent = family.find((member) => member.pid === pid);
-  const children = new Set<ProcessId>(parent?.children);
-  let before: ProcessId | undefined;
-  for (;;) {
-    const page = await services.ports.store.processes({
-      parent: pid,
-      limit: PAGE,
-      ...(before === undefined ? {} : { before }),
-    });
-    for (const child of page) if (child.state !== "exited") children.add(child.pid);
-    before = page.at(-1)?.pid;
-    if (page.length < PAGE) break;
+export async function gather(services: Services, process: Process, family: Process[]): Promise<void> {
+  const children = await childrenOf(services, process);
+  let level: readonly ProcessId[] = [...process.children, ...(children.get(process.pid) ?? [])];
+  while (level.length > 0) {
+    const found: Process[] = [];
+    const pids = [...new Set(level)];
+    for (let at = 0; at < pids.length; at += TOGETHER) {
+      const some = await Promise.all(pids.slice(at, at + TOGETHER).map((pid) => pinned(services, pid)));
+      found.push(...some.filter((one) => one !== undefined));
+    }
+    family.push(...found);
+    level = found.flatMap((one) => [...one.children, ...(children.get(one.pid) ?? [])]);
   }
-  for (const child of children) {
-    const process = await pinned(services, child);
-    if (process === undefined) continue;
-    family.push(process);
-    await gather(services, child, family);
+}
+
+/** The living children of each process of a tree, as far as they are on disk. */
+async function childrenOf({ ports }: Services, { record, root, pid }: Process): Promise<Map<ProcessId, ProcessId[]>> {
+  const children = new Map<ProcessId, ProcessId[]>();
+  // A process that has no child needs no look at all the others of its tree.
+  const [any] = await ports.store.processes({ parent: pid, limit: 1 });
+  if (any === undefined) return children;
+  for (let before: ProcessId | undefined; ;) {
+    const page = await ports.store.processes({ root, limit: PAGE, ...(before === undefined ? {} : { before }) });
+    for (const { pid: child, parent, state, depth } of page) {
+      if (parent === null || state === "exited" || depth <= record.depth) continue;
+      const known = children.get(parent);
+      if (known === undefined) children.set(parent, [child]);
+      else known.push(child);
+    }
+    before = page.at(-1)?.pid;
+    if (page.length < PAGE) return children;
   }
 }
 

@@ -122,7 +122,7 @@ export function modelDemand(context: CallContext): Demand {
       costUsd: price === null ? 0 : worst(price, inputTokens, outputTokens),
     };
   };
-  return { resource, amounts, within, timeoutMs: 0 };
+  return { resource, amounts, within, timeoutMs: 0, counted: true };
 }
 
 const MILLION = 1_000_000;

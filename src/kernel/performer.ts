@@ -39,6 +39,8 @@ export type Demand = {
   /** The same, within what a budget has left: a call that can do with less does. */
   readonly within: (left: Left) => Promise<Spent> | Spent;
   readonly timeoutMs: number;
+  /** Whether budgets count it. */
+  readonly counted: boolean;
   /** The lock that it holds while it runs. */
   readonly exclusive?: string | undefined;
 };

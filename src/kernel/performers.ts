@@ -4,14 +4,15 @@
 import { hash } from "node:crypto";
 import { messageIdOf, type ProcessId, processIdOf } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
-import { LEASE_MS_DEFAULT } from "../abi/limits.ts";
+import { CALLS_IN_FLIGHT_MAX, LEASE_MS_DEFAULT } from "../abi/limits.ts";
 import type { Exit } from "../abi/process.ts";
 import type { Args, ProcessCall } from "../abi/syscalls.ts";
 import type { HeldLock, Locks } from "../ports/scheduler.ts";
+import { NOTHING_SPENT } from "./amounts.ts";
 import { conceive } from "./lifecycle.ts";
 import { generate, modelDemand } from "./model-call.ts";
 import { deliver, signal } from "./operations.ts";
-import { type Performed, type Performer, value } from "./performer.ts";
+import { type Demand, type Performed, type Performer, value } from "./performer.ts";
 import { askHuman, refusal } from "./requests.ts";
 import { callTool, toolDemand } from "./tool-call.ts";
 import { type CallContext, untilMsOf, waitUntil } from "./waiting.ts";
@@ -19,6 +20,22 @@ import { type CallContext, untilMsOf, waitUntil } from "./waiting.ts";
 const own = (perform: Performer["perform"]): Performer => ({ demand: () => null, perform });
 
 const argsOf = <Name extends ProcessCall>({ call }: CallContext, _name: Name): Args<Name> => call.args as Args<Name>;
+
+/**
+ * A tree grows at a bounded pace: each process that comes to be costs everybody some of the machine, and a tree that
+ * multiplies as fast as it can would leave nothing to the others, however little its processes then may do.
+ */
+const spawnDemand = ({ services, run }: CallContext): Demand => ({
+  resource: {
+    name: `spawn:${run.process.root}`,
+    concurrency: CALLS_IN_FLIGHT_MAX,
+    requestsPerMinute: services.options.limits.spawnsPerMinute,
+  },
+  amounts: NOTHING_SPENT,
+  within: () => NOTHING_SPENT,
+  timeoutMs: 0,
+  counted: false,
+});
 
 async function spawn(context: CallContext): Promise<Performed> {
   const { services, run, call } = context;
@@ -149,7 +166,7 @@ export const PERFORMERS: { readonly [Name in ProcessCall]: Performer } = {
   "tool.call": { demand: toolDemand, perform: callTool },
   "lock.acquire": own(acquireLock),
   "lock.release": own(releaseLock),
-  "process.spawn": own(spawn),
+  "process.spawn": { demand: spawnDemand, perform: spawn },
   "process.wait": own(wait),
   "process.signal": own(signalProcess),
   "message.send": own(send),

@@ -215,26 +215,33 @@ export class Runner implements Runs {
   }
 
   /**
-   * Takes out one that only waits, to make room; false if there is none. Whoever waits for something from outside goes
-   * first, the oldest; then of those that wait for a turn the least urgent.
+   * Takes out one that only waits, to make room for the next one that is ready; false if there is none. The least urgent
+   * goes first; of one class, whoever waits for something from outside before those that wait for a turn, the oldest
+   * first. Nobody leaves for a less urgent one: what waits for long leaves by itself.
    */
   #park(): boolean {
-    let idlest: Run | undefined;
+    const next = this.#ready.nextClass;
+    let idlest: { readonly run: Run; readonly worth: number } | undefined;
     for (const pid of [...this.#parked.keys()]) {
       const run = this.#runs.get(pid);
       // Its own timer has set it going since.
-      if (run?.idle !== true) this.#unpark(pid);
-      else if (!run.queued) {
-        this.drop(pid);
-        return true;
-      } else if (idlest === undefined || rankOf(run.process.standing.class) >= rankOf(idlest.process.standing.class))
-        idlest = run;
+      if (run?.idle !== true) {
+        this.#unpark(pid);
+        continue;
+      }
+      const rank = rankOf(run.process.standing.class);
+      if (next !== undefined && rank < rankOf(next)) continue;
+      const worth = rank * 2 + (run.queued ? 0 : 1);
+      if (idlest === undefined || worth > idlest.worth) idlest = { run, worth };
     }
     if (idlest === undefined) return false;
-    const { pid } = idlest.process;
-    const { turns, locks } = this.#of().ports.scheduler;
-    turns.park(pid);
-    locks.park(pid);
+    const { run } = idlest;
+    const { pid } = run.process;
+    if (run.queued) {
+      const { turns, locks } = this.#of().ports.scheduler;
+      turns.park(pid);
+      locks.park(pid);
+    }
     this.drop(pid);
     return true;
   }

@@ -46,6 +46,8 @@ export type KernelLimits = {
   /** For every root, unless its agent or its creator sets less. */
   readonly budget: Budget;
   readonly tree: TreeBounds;
+  /** Processes that those of one tree may start in a minute. */
+  readonly spawnsPerMinute: number;
   /** Slots of resources, by name, that are kept free for a class and those above it. */
   readonly reserved: { readonly [resource: string]: Resource["reserved"] };
 };

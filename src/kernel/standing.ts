@@ -19,7 +19,7 @@ export function nice(services: Services, args: Args<"process.nice">, by: Actor):
     if (args.weight !== undefined && process.record.parent !== null) throw notRoot(process);
     const family: Process[] = [process];
     try {
-      await gather(services, process.pid, family);
+      await gather(services, process, family);
       assertAlive(process);
       return await change(services, family, { ...args, by });
     } finally {

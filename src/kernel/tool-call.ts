@@ -13,7 +13,14 @@ export function toolDemand({ services, call }: CallContext): Demand | null {
   const { exclusive, costUsd, timeoutMs } = tool.manifest;
   const amounts = { ...ONE_CALL, costUsd: costUsd ?? 0 };
   const key = exclusive === undefined ? undefined : filled(exclusive, (call.args as { args: JsonObject }).args);
-  return { resource: services.ports.tools.resource(tool), amounts, within: () => amounts, timeoutMs, exclusive: key };
+  return {
+    resource: services.ports.tools.resource(tool),
+    amounts,
+    within: () => amounts,
+    timeoutMs,
+    counted: true,
+    exclusive: key,
+  };
 }
 
 const ONE_CALL: Spent = { calls: 1, inputTokens: 0, outputTokens: 0, costUsd: 0 };

@@ -39,7 +39,7 @@ export function isBounded(life: Life): boolean {
   return false;
 }
 
-/** What every tree is bound by, whoever states nothing. */
+/** What every tree is bound by where the configuration says nothing else. */
 export const ROOT_BOUNDS = { depth: TREE_DEPTH_MAX, breadth: TREE_BREADTH_MAX, total: TREE_TOTAL_MAX } as const;
 
 export class Trees {

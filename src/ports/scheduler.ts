@@ -83,6 +83,8 @@ export interface Turns {
    * it would have been its turn, `summon` (given at construction) is told, once.
    */
   park(pid: ProcessId): void;
+  /** One call gives up the place that it kept: it came back, and was refused before it asked for its turn. */
+  leave(pid: ProcessId, call: number): void;
   /** The process is over, or starts again from nothing: its waiting calls lose their places. */
   forget(pid: ProcessId): void;
   /** The process stands elsewhere now: its waiting calls move. */

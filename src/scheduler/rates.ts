@@ -71,6 +71,11 @@ class Bucket {
     this.#level = Math.min(this.#size, this.#level - amount);
   }
 
+  full(nowMs: number): boolean {
+    this.#fill(nowMs);
+    return this.#level >= this.#size;
+  }
+
   #fill(nowMs: number): void {
     this.#level = Math.min(this.#size, this.#level + Math.max(0, nowMs - this.#atMs) * this.#perMs);
     this.#atMs = nowMs;
@@ -182,6 +187,11 @@ class Allowance {
 
   get limited(): boolean {
     return this.#bucket !== undefined || this.#reported !== undefined;
+  }
+
+  /** Whether a new one would be no different. */
+  calm(nowMs: number): boolean {
+    return this.#reported === undefined && (this.#bucket?.full(nowMs) ?? true);
   }
 
   /** Of this dimension in a millisecond; infinite where nothing is known. */
@@ -297,7 +307,8 @@ export class Rates {
 
   /** Whether forgetting it all would change nothing. */
   calm(nowMs: number): boolean {
-    return !this.limited && nowMs >= this.#pausedUntilMs;
+    const free = this.#welcome === Number.POSITIVE_INFINITY && nowMs >= this.#pausedUntilMs;
+    return free && this.#requests.calm(nowMs) && this.#tokens.calm(nowMs);
   }
 
   #pause(untilMs: number, nowMs: number): void {

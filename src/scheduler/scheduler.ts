@@ -65,6 +65,7 @@ const readyAs = (ready: ReadyOrder, raised: Raise): ReadyOrder => ({
 const turnsAs = (turns: Turns, raised: Raise): Turns => ({
   take: (who, ask, signal) => turns.take(raised(who), ask, signal),
   park: (pid) => turns.park(pid),
+  leave: (pid, call) => turns.leave(pid, call),
   forget: (pid) => turns.forget(pid),
   restand: (who) => turns.restand(raised(who)),
   report: (resource, report) => turns.report(resource, report),

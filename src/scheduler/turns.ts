@@ -99,6 +99,15 @@ class TurnsAtResources implements Turns {
     dispatchAll(waiter.entries);
   }
 
+  leave(pid: ProcessId, call: number): void {
+    const entry = this.#waiters.get(pid)?.entries.find(({ item }) => item.call === call);
+    if (entry === undefined) return;
+    this.#drop(entry);
+    entry.item.queue.leave(entry);
+    callOf(entry).reject();
+    entry.item.queue.dispatch();
+  }
+
   restand(who: Standing): void {
     const waiter = this.#waiters.get(who.pid);
     if (waiter === undefined) return;
