@@ -113,7 +113,8 @@ class TurnsAtResources implements Turns {
     if (waiter === undefined) return;
     const { entries } = waiter;
     for (const entry of entries) entry.item.queue.shift(entry, { who });
-    dispatchAll(entries);
+    // Not at once: where one process stands elsewhere others may as well, and are not moved yet.
+    for (const { item } of entries) item.queue.dispatchSoon();
   }
 
   report(resource: string, report: RateReport): void {
