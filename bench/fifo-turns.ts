@@ -74,8 +74,9 @@ export class FifoTurns implements Turns {
       for (const waiter of waitersOf(line, pid)) if (waiter.call === call) line.waiters.delete(waiter);
   }
 
-  restand(who: Standing): void {
-    for (const line of this.#lines.values()) for (const waiter of waitersOf(line, who.pid)) waiter.who = who;
+  restand(...moved: readonly Standing[]): void {
+    for (const who of moved)
+      for (const line of this.#lines.values()) for (const waiter of waitersOf(line, who.pid)) waiter.who = who;
   }
 
   report(): void {}

@@ -57,13 +57,18 @@ async function change(
     changed.push(member);
   }
   if (prepared.length > 0) await services.commits.commit(...prepared);
-  for (const { standing } of changed) restand(services, standing);
+  restand(
+    services,
+    changed.map(({ standing }) => standing),
+  );
   return changed.map(({ pid }) => pid);
 }
 
-function restand({ ports }: Services, standing: Process["standing"]): void {
+function restand({ ports }: Services, moved: readonly Process["standing"][]): void {
   const { turns, locks, ready } = ports.scheduler;
-  turns.restand(standing);
-  locks.restand(standing);
-  if (ready.delete(standing.pid)) ready.add(standing);
+  turns.restand(...moved);
+  for (const standing of moved) {
+    locks.restand(standing);
+    if (ready.delete(standing.pid)) ready.add(standing);
+  }
 }

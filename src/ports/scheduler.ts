@@ -87,8 +87,8 @@ export interface Turns {
   leave(pid: ProcessId, call: number): void;
   /** The process is over, or starts again from nothing: its waiting calls lose their places. */
   forget(pid: ProcessId): void;
-  /** The process stands elsewhere now: its waiting calls move. */
-  restand(who: Standing): void;
+  /** These stand elsewhere now: their waiting calls move, all of them before anything is given out. */
+  restand(...moved: readonly Standing[]): void;
   /** What a provider said of its limits. */
   report(resource: string, report: RateReport): void;
   /** What the waiting calls of a process wait for. */

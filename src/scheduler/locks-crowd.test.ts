@@ -55,7 +55,7 @@ class Crowd {
   readonly locks = createLocks({
     clock: this.clock,
     summon: (pid) => this.summoned.add(pid),
-    onRestand: (who) => (this.memberOf(who.pid).told = who.class),
+    onRestand: (moved) => moved.forEach((who) => (this.memberOf(who.pid).told = who.class)),
   });
   #count = 0;
 

@@ -27,7 +27,7 @@ beforeEach(() => {
   locks = createLocks({
     clock,
     summon: (pid) => summoned.push(pid),
-    onRestand: (who) => restood.push(`${who.pid.slice(-1)}:${who.class}`),
+    onRestand: (moved) => restood.push(...moved.map((who) => `${who.pid.slice(-1)}:${who.class}`)),
   });
 });
 

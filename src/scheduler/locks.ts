@@ -40,8 +40,8 @@ export type LocksOptions = {
   readonly clock: Clock;
   /** A process that is out of memory has been given a lock, or an answer, that it comes for by calling `acquire` again. */
   readonly summon: (pid: ProcessId) => void;
-  /** The process's effective class has changed; it is the `class` of the standing. */
-  readonly onRestand?: (who: Standing) => void;
+  /** The effective classes of these have changed; each is the `class` of its standing. */
+  readonly onRestand?: (moved: readonly Standing[]) => void;
 };
 
 type Ask = Parameters<Locks["acquire"]>[1];
@@ -276,7 +276,7 @@ class KeyLocks implements Locks {
     this.#setTimer();
     const summoned = [...this.#summoned];
     this.#summoned.clear();
-    for (const who of moved) this.#options.onRestand?.(who);
+    if (moved.length > 0) this.#options.onRestand?.(moved);
     for (const pid of summoned) this.#options.summon(pid);
   }
 

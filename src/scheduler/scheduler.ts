@@ -34,9 +34,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   const locks = createLocks({
     clock,
     summon,
-    onRestand: (who) => {
-      turns.restand(who);
-      if (ready.has(who.pid)) ready.add(who);
+    onRestand: (moved) => {
+      turns.restand(...moved);
+      for (const who of moved) if (ready.has(who.pid)) ready.add(who);
     },
   });
   const raised = (who: Standing): Standing => {
@@ -67,7 +67,7 @@ const turnsAs = (turns: Turns, raised: Raise): Turns => ({
   park: (pid) => turns.park(pid),
   leave: (pid, call) => turns.leave(pid, call),
   forget: (pid) => turns.forget(pid),
-  restand: (who) => turns.restand(raised(who)),
+  restand: (...moved) => turns.restand(...moved.map((who) => raised(who))),
   report: (resource, report) => turns.report(resource, report),
   waits: (pid) => turns.waits(pid),
   estimateMs: (who, resource) => turns.estimateMs(raised(who), resource),

@@ -108,13 +108,14 @@ class TurnsAtResources implements Turns {
     entry.item.queue.dispatch();
   }
 
-  restand(who: Standing): void {
-    const waiter = this.#waiters.get(who.pid);
-    if (waiter === undefined) return;
-    const { entries } = waiter;
-    for (const entry of entries) entry.item.queue.shift(entry, { who });
-    // Not at once: where one process stands elsewhere others may as well, and are not moved yet.
-    for (const { item } of entries) item.queue.dispatchSoon();
+  restand(...standings: readonly Standing[]): void {
+    const moved = standings.flatMap((who) =>
+      (this.#waiters.get(who.pid)?.entries ?? []).map((entry) => {
+        entry.item.queue.shift(entry, { who });
+        return entry;
+      }),
+    );
+    dispatchAll(moved);
   }
 
   report(resource: string, report: RateReport): void {
