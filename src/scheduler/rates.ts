@@ -151,7 +151,8 @@ class Reported {
       this.#steady = true;
       this.#filledMs = nowMs;
     }
-    if (first || filling) this.#firstResetMs = this.#resetMs;
+    // A reset that has passed says nothing of the ones after it.
+    if (first || filling || nowMs >= this.#firstResetMs) this.#firstResetMs = this.#resetMs;
     this.#fresh = false;
     const sure = remaining - unseen;
     // Less is left than we thought: others use it too, or it did not come back at once.
