@@ -119,6 +119,25 @@ describe("bounds on a tree", () => {
     ]);
   });
 
+  it("let a tree grow at a bounded pace, and say so of a spawn that waits", async () => {
+    const grower: TestAgent = {
+      manifest: { agents: ["waiter"] },
+      run: async (sys) => {
+        for (let at = 0; at < 3; at += 1) await sys.process.spawn({ agent: "waiter", task: null });
+        return "grown";
+      },
+    };
+    const system = await boot({ agents: { grower, waiter }, limits: { spawnsPerMinute: 60 } });
+    const pid = await system.start("grower");
+    const wait = await eventually("a spawn that waits", async () => (await show(system, pid)).waiting[0]);
+    expect(wait).toMatchObject({
+      on: "turn",
+      what: `spawn:${pid}`,
+      reason: expect.stringContaining("limit of requests"),
+    });
+    expect((await show(system, pid)).children).toHaveLength(1);
+  });
+
   it("are still what they were after a restart", async () => {
     const agents = {
       one: {
@@ -247,6 +266,20 @@ describe("a budget", () => {
     // Ten tokens go in: fifteen are left for the first answer, of which the model uses five; nothing for a second.
     expect(await system.exit(pid)).toEqual({ how: "completed", result: "budget_exhausted" });
     expect(models.asked.map(({ settings }) => settings.maxOutputTokens)).toEqual([15]);
+  });
+
+  it("of time is over when it is, however much of the others is left", async () => {
+    const late: TestAgent = {
+      manifest: { tools: ["t.look"] },
+      run: async (sys) => {
+        await sys.clock.sleep({ ms: 80 });
+        return sys.tool.call({ tool: "t.look", args: {} }).then(() => "ok", codeOf);
+      },
+    };
+    const system = await boot({ agents: { late }, tools: tools() });
+    const budget = { calls: 9, wallMs: 40 };
+    const { pid } = await system.operate("process.spawn", { agent: "late", task: null, budget }, "test");
+    expect(await system.exit(pid)).toEqual({ how: "completed", result: "budget_exhausted" });
   });
 
   it("does not charge a call that was refused", async () => {
@@ -469,6 +502,23 @@ describe("waiting for a turn", () => {
     expect(system.load().inMemory).toBeLessThanOrEqual(2);
     passed.open();
     for (const pid of pids) expect(await system.exit(pid)).toEqual({ how: "completed", result: "ok" });
+  });
+
+  it("leaves the slots free that are kept for a more urgent class", async () => {
+    const passed = gate();
+    const tools = fakeTools({
+      "t.one": { manifest: { effect: "read", concurrency: 2 }, run: async () => (await passed.passed, done("ok")) },
+    });
+    const reserved = { "tool:t.one": { interactive: 1 } };
+    const system = await boot({ agents: { caller }, tools, limits: { reserved } });
+    const first = await system.start("caller");
+    const second = await system.start("caller");
+    const wait = await eventually("the second's wait", async () => (await show(system, second)).waiting[0]);
+    expect(wait).toMatchObject({ on: "turn", reason: expect.stringContaining("kept for a more urgent class") });
+    const urgent = await system.operate("process.spawn", { agent: "caller", task: null, class: "interactive" }, "test");
+    await eventually("both slots", () => (tools.performed.length === 2 ? true : undefined));
+    passed.open();
+    for (const pid of [first, second, urgent.pid]) expect(await system.exit(pid)).toMatchObject({ how: "completed" });
   });
 
   it("survives a restart", async () => {

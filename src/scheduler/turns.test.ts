@@ -128,7 +128,7 @@ describe("slots", () => {
   });
 
   it("are never all kept: a reserve of everything leaves one", () => {
-    const crowd = new Crowd({ concurrency: 2 }, { reservedFor: () => ({ critical: 5 }) });
+    const crowd = new Crowd({ concurrency: 2, reserved: { critical: 5 } });
     const take = (name: string): unknown =>
       crowd.turns.take(standing(name, { class: "batch" }), { call: 1, resource: crowd.resource }, signal);
     expect(take("a")).toHaveProperty("release");

@@ -27,8 +27,6 @@ export type TurnsOptions = {
   readonly agingMs: number;
   /** The share of a tenant. */
   readonly weightOf: (tenant: string) => number;
-  /** What is kept of a resource for a class and those above, where the resource does not say so itself. */
-  readonly reservedFor?: (resource: string) => Resource["reserved"];
   /** At least 0 and below 1: the jitter after a pause. None if absent. */
   readonly random?: () => number;
 };
@@ -143,7 +141,7 @@ class TurnsAtResources implements Turns {
       queue = new ResourceQueue(name, this.#around);
       this.#queues.set(name, queue);
     }
-    if (!queue.is(resource)) queue.configure(resource, resource.reserved ?? this.#options.reservedFor?.(name));
+    if (!queue.is(resource)) queue.configure(resource, resource.reserved);
     return queue;
   }
 
