@@ -56,6 +56,8 @@ export type ToThread =
       readonly cells: Row;
       readonly keys: readonly KeyRequest[];
       readonly reads: readonly ReadRequest[];
+      /** Few wait for it, and each of them may well come again at once: both sides stay awake. */
+      readonly urgent: boolean;
     }
   | { readonly kind: "close" };
 

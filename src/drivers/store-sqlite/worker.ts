@@ -9,6 +9,7 @@ import { faultOf } from "./faults.ts";
 import type { Ownership } from "./owner.ts";
 import { takeOwnership } from "./owner.ts";
 import { Reader } from "./reader.ts";
+import { Vigil } from "./vigil.ts";
 import type { FromThread, ReadRequest, ToThread } from "./wire.ts";
 import { Writer } from "./writer.ts";
 
@@ -41,13 +42,16 @@ function serve(folder: string, port: MessagePort): void {
   const { db, owner } = opened;
   const writer = new Writer(db);
   const reader = new Reader(db, folder);
+  const vigil = new Vigil();
   port.on("message", (message: ToThread) => {
+    vigil.end();
     if (message.kind === "close") return close();
     const written = attempt(folder, () => writer.commit(message.cells, message.keys));
     const reads = message.reads.map(({ kind, ask }: ReadRequest) =>
       attempt(folder, () => ({ answer: reader.answer(kind, ask) })),
     );
     tell({ kind: "group", written, reads });
+    if (message.urgent) vigil.begin();
   });
   const close = (): void => {
     const failed = attempt(folder, () => {
