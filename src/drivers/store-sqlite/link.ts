@@ -3,12 +3,13 @@
 //   L1. One group is under way at a time; whatever is called meanwhile makes up the next. This is what commits many with one flush.
 //   L2. Calls keep their order, within a group and between groups.
 //   L3. When the thread dies, every call that waits and every later one is rejected.
-//   L4. Where few wait for a group, both sides stay awake for what comes next (vigil.ts).
+//   L4. Where few wait for a group, both sides stay awake for what comes next (vigil.ts), if that pays (wakefulness.ts).
 import type { Worker } from "node:worker_threads";
 import type { ErrorRecord } from "../../abi/errors.ts";
 import { OsError } from "../../abi/errors.ts";
 import { faultOf, storeClosed, storeFailed } from "./faults.ts";
 import { Vigil } from "./vigil.ts";
+import { Wakefulness } from "./wakefulness.ts";
 import type { Cell, FromThread, KeyRequest, ReadKind, ReadRequest, Reads, ToThread, WriteOutcome } from "./wire.ts";
 import { isError } from "./wire.ts";
 
@@ -31,8 +32,8 @@ const GROUP_READS_MAX = 64;
 /** So many batches of one turn go ahead of the rest of it, so that the thread works while the turn goes on. */
 const EARLY_BATCHES = 32;
 
-/** Where more than so many wait for a group there is other work meanwhile, or others want the processor. */
-const URGENT_CALLS_MAX = 4;
+/** Where more than so many wait for a group there is other work meanwhile. */
+const FEW_CALLS = 4;
 
 const newGroup = (): Group => ({
   cells: [],
@@ -44,7 +45,7 @@ const newGroup = (): Group => ({
   chars: 0,
 });
 const isFull = (group: Group): boolean => group.chars >= GROUP_CHARS_MAX || group.reads.length >= GROUP_READS_MAX;
-const isUrgent = ({ batches, reads }: Group): boolean => batches.length + reads.length <= URGENT_CALLS_MAX;
+const isSmall = ({ batches, reads }: Group): boolean => batches.length + reads.length <= FEW_CALLS;
 
 export class ThreadLink {
   readonly #worker: Worker;
@@ -53,6 +54,8 @@ export class ThreadLink {
   #flying: Group | null = null;
   #scheduled = false;
   readonly #vigil = new Vigil();
+  readonly #wakefulness = new Wakefulness();
+  #sentMs = 0;
   /** Why no more calls are taken. */
   #over: OsError | null = null;
   #closing: { readonly promise: Promise<void>; readonly waiter: Waiter<void>; sent: boolean } | null = null;
@@ -137,10 +140,11 @@ export class ThreadLink {
     const group = this.#waiting.shift();
     if (group !== undefined) {
       const { cells, keys, reads } = group;
-      const urgent = isUrgent(group);
+      const awake = isSmall(group) && this.#wakefulness.awake;
       this.#flying = group;
-      this.#post({ kind: "group", cells, keys, reads, urgent });
-      if (urgent) this.#vigil.begin();
+      this.#sentMs = performance.now();
+      this.#post({ kind: "group", cells, keys, reads, awake });
+      if (awake) this.#vigil.begin();
     } else if (this.#closing === null) {
       this.#worker.unref();
     } else if (!this.#closing.sent) {
@@ -161,6 +165,7 @@ export class ThreadLink {
     if (message.kind !== "group" || group === null) return;
     this.#flying = null;
     this.#vigil.end();
+    if (isSmall(group)) this.#wakefulness.took(performance.now() - this.#sentMs);
     // The thread gets its next group before this one's callers hear of theirs, so that both sides work at once.
     this.#send();
     if (isError(message.written)) rejectAll([...group.batches, ...group.keyWaiters], message.written);

@@ -56,8 +56,8 @@ export type ToThread =
       readonly cells: Row;
       readonly keys: readonly KeyRequest[];
       readonly reads: readonly ReadRequest[];
-      /** Few wait for it, and each of them may well come again at once: both sides stay awake. */
-      readonly urgent: boolean;
+      /** Whether the thread is to stay awake for the next one. */
+      readonly awake: boolean;
     }
   | { readonly kind: "close" };
 

@@ -51,7 +51,7 @@ function serve(folder: string, port: MessagePort): void {
       attempt(folder, () => ({ answer: reader.answer(kind, ask) })),
     );
     tell({ kind: "group", written, reads });
-    if (message.urgent) vigil.begin();
+    if (message.awake) vigil.begin();
   });
   const close = (): void => {
     const failed = attempt(folder, () => {
