@@ -10,7 +10,7 @@
 import type { ProcessId } from "../../src/abi/ids.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Resource, Slot, Standing } from "../../src/ports/scheduler.ts";
-import { Heap, type Pair, PRESENT } from "../../src/scheduler/heap.ts";
+import { Heap, PRESENT, type Queued } from "../../src/scheduler/heap.ts";
 import { createTurns } from "../../src/scheduler/turns.ts";
 import { countOption, type Benchmark, type Context, type Result } from "../benchmark.ts";
 import { chance } from "../statistics.ts";
@@ -25,11 +25,11 @@ const SERVICE_MS = [20, 35, 50, 65, 80] as const;
 const WEIGHTS = { one: 1, two: 2, four: 4 } as const;
 const CALLERS = 16;
 
-type Timer = { readonly tag: number; readonly arrival: Readonly<Pair>; readonly at: Pair; readonly fire: () => void };
+type Timer = Queued & { readonly atMs: number; readonly fire: () => void };
 
 /** Time that moves from event to event. */
 class SimulatedClock implements Clock {
-  readonly #timers = new Heap<Timer>(PRESENT);
+  readonly #timers = new Heap<Timer>(PRESENT, { comparisons: 0 });
   #nowMs = 0;
   #order = 0;
 
@@ -39,15 +39,15 @@ class SimulatedClock implements Clock {
 
   after(ms: number, fire: () => void): () => void {
     this.#order += 1;
-    const timer: Timer = { tag: this.#nowMs + ms, arrival: [this.#order, 0], at: [-1, -1], fire };
-    this.#timers.set(timer);
+    const timer: Timer = { atMs: this.#nowMs + ms, hereHandle: -1, awayHandle: -1, fire };
+    this.#timers.set(timer, timer.atMs, this.#order);
     return () => this.#timers.delete(timer);
   }
 
   async run(untilMs: number): Promise<void> {
-    for (let next = this.#timers.top; next !== undefined && next.tag <= untilMs; next = this.#timers.top) {
+    for (let next = this.#timers.top; next !== undefined && next.atMs <= untilMs; next = this.#timers.top) {
       this.#timers.delete(next);
-      this.#nowMs = next.tag;
+      this.#nowMs = next.atMs;
       next.fire();
       // Whoever got a slot hears of it.
       for (let turn = 0; turn < 3; turn += 1) await Promise.resolve();

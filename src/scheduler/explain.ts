@@ -9,7 +9,6 @@ import { rankOf } from "../abi/scheduling.ts";
 import type { Standing, TurnWait } from "../ports/scheduler.ts";
 import { COST_MS_MIN, Flow } from "./flow.ts";
 import { AWAY, PRESENT } from "./heap.ts";
-import type { Entry } from "./order.ts";
 import type { ResourceQueue, Waiting } from "./resource.ts";
 
 const AHEAD_MAX = 5;
@@ -17,20 +16,17 @@ const AHEAD_MAX = 5;
 const FORESEEN = 8;
 const LOOKED_AT_MAX = 10_000;
 
-const KINDS = [PRESENT, AWAY] as const;
-
-type Share = Flow<Entry<Waiting>>;
+type Share = Flow<Waiting>;
 
 /** What a waiting call waits for. */
-export function turnWait(entry: Entry<Waiting>): TurnWait {
-  const { who, item, arrival } = entry;
-  const { queue, call, tokens, sinceMs } = item;
+export function turnWait(entry: Waiting): TurnWait {
+  const { who, arrival, queue, call, tokens, sinceMs } = entry;
   const rank = rankOf(who.class);
   const next = nextOf(queue, rank);
   // Exact where nobody of its class is away: those keep their places, and will be called back for their turn.
   const away = (queue.order.lanes[rank]?.root.queues[AWAY].size ?? 0) > 0;
   const own = away ? -1 : (next.at(-1)?.indexOf(entry) ?? -1);
-  const position = own === -1 ? positionOf(queue, who, arrival[PRESENT]) : aboveOf(queue, rank) + own;
+  const position = own === -1 ? positionOf(queue, who, arrival) : aboveOf(queue, rank) + own;
   return {
     call,
     resource: queue.name,
@@ -85,42 +81,42 @@ function positionOf(queue: ResourceQueue, who: Standing, arrival: number): numbe
 const aboveOf = (queue: ResourceQueue, rank: number): number =>
   queue.order.lanes.slice(0, rank).reduce((sum, { root }) => sum + root.waiting, 0);
 
-/** Sums over a queue, or over as much of it as may be looked at. */
-function sumOver<T>(items: readonly T[], count: (item: T) => number): number {
-  const seen = Math.min(items.length, LOOKED_AT_MAX);
+/** Sums over so many of which these were looked at. */
+function sumOver<T>(seen: readonly T[], size: number, count: (item: T) => number): number {
   let sum = 0;
-  for (let at = 0; at < seen; at += 1) {
-    const item = items[at];
-    if (item !== undefined) sum += count(item);
-  }
-  return seen === 0 ? 0 : Math.round((sum * items.length) / seen);
+  for (const item of seen) sum += count(item);
+  return seen.length === 0 ? 0 : Math.round((sum * size) / seen.length);
 }
 
 const callsBefore = (tree: Share, arrival: number): number =>
-  KINDS.reduce<number>(
-    (sum, kind) => sum + sumOver(tree.queues[kind].items, (call) => (call.arrival[kind] < arrival ? 1 : 0)),
+  tree.queues.reduce(
+    (sum, queue) =>
+      sum +
+      sumOver(queue.some(LOOKED_AT_MAX), queue.size, (call) =>
+        !(call instanceof Flow) && call.arrival < arrival ? 1 : 0,
+      ),
     0,
   );
 
 /** The shares of a flow that have anybody waiting, present or away; each once. */
-const sharesOf = (parent: Share): readonly (Share | Entry<Waiting>)[] => [
-  ...new Set(KINDS.flatMap((kind) => [...parent.queues[kind].items])),
+const sharesOf = (parent: Share): readonly (Share | Waiting)[] => [
+  ...new Set(parent.queues.flatMap((queue) => queue.some(queue.size))),
 ];
 
 /** When the first of a share that waits came. */
-const firstArrival = (share: Share): number =>
-  Math.min(...KINDS.map((kind) => (share.at[kind] >= 0 ? share.arrival[kind] : Number.POSITIVE_INFINITY)));
+const firstArrival = (share: Share): number => Math.min(...share.queues.map(({ topArrival }) => topArrival));
 
 type Mark = { readonly count: number; readonly arrival: number; readonly costMs: number };
 
 /** How many calls of the siblings of `own` go before its call number `count`. */
 function rivalsBefore(parent: Share, own: Share | undefined, { count, arrival, costMs }: Mark): number {
   const tag =
-    own !== undefined && KINDS.some((kind) => own.at[kind] >= 0) ? own.tag : Math.max(parent.virtual, own?.tag ?? 0);
+    own !== undefined && own.queues.some(({ size }) => size > 0) ? own.tag : Math.max(parent.virtual, own?.tag ?? 0);
   const start = tag + (count * costMs) / (own?.weight ?? 1);
   // Which of two shares goes first when they tie: as now, so in the rounds to come.
   const first = own === undefined ? arrival : Math.min(arrival, firstArrival(own));
-  return sumOver(sharesOf(parent), (rival) => {
+  const shares = sharesOf(parent);
+  return sumOver(shares.slice(0, LOOKED_AT_MAX), shares.length, (rival) => {
     if (rival === own || !(rival instanceof Flow)) return 0;
     const turns = ((start - rival.tag) * rival.weight) / costMs;
     if (turns < 0) return 0;
@@ -130,13 +126,13 @@ function rivalsBefore(parent: Share, own: Share | undefined, { count, arrival, c
 }
 
 /** The next few of each class down to this one, in order. */
-function nextOf(queue: ResourceQueue, rank: number): (readonly Entry<Waiting>[])[] {
+function nextOf(queue: ResourceQueue, rank: number): (readonly Waiting[])[] {
   const costMs = Math.max(COST_MS_MIN, queue.meanMs ?? 0);
   return queue.order.lanes.slice(0, rank + 1).map(({ root }) => foresee(root, costMs));
 }
 
 /** The next few of a flow, as its shares have it. */
-function foresee(flow: Share, costMs: number): Entry<Waiting>[] {
+function foresee(flow: Share, costMs: number): Waiting[] {
   const parts = flow.queues[PRESENT]
     .first(FORESEEN)
     .map((part) =>
@@ -144,7 +140,7 @@ function foresee(flow: Share, costMs: number): Entry<Waiting>[] {
         ? { tag: part.tag, step: costMs / part.weight, calls: foresee(part, costMs) }
         : { tag: 0, step: 0, calls: [part] },
     );
-  const next: Entry<Waiting>[] = [];
+  const next: Waiting[] = [];
   while (next.length < FORESEEN) {
     let least: (typeof parts)[number] | undefined;
     for (const part of parts) if (least === undefined || precedes(part, least)) least = part;
@@ -156,10 +152,10 @@ function foresee(flow: Share, costMs: number): Entry<Waiting>[] {
   return next;
 }
 
-type Part = { readonly tag: number; readonly calls: readonly Entry<Waiting>[] };
+type Part = { readonly tag: number; readonly calls: readonly Waiting[] };
 
 function precedes(one: Part, other: Part): boolean {
   const [call, rival] = [one.calls[0], other.calls[0]];
   if (call === undefined || rival === undefined) return rival === undefined;
-  return one.tag < other.tag || (one.tag === other.tag && call.arrival[PRESENT] < rival.arrival[PRESENT]);
+  return one.tag < other.tag || (one.tag === other.tag && call.arrival < rival.arrival);
 }

@@ -15,7 +15,7 @@
 //   F2. A flow that waits for nothing gathers no credit: it comes back at the virtual time of those that are served.
 //   F3. Slot time is charged only while another flow waits: nobody pays for what nobody else wanted.
 //   F4. What is not needed to say where a flow stands is forgotten: flows without calls that have no lead are dropped.
-import { AWAY, Heap, type Kind, type Pair, PRESENT, type Queued } from "./heap.ts";
+import { AWAY, Heap, type Kind, PRESENT, type Queued, type Work } from "./heap.ts";
 
 /** Below the resolution of the clock a call still costs something, or whoever asks oftenest would get all. Milliseconds. */
 export const COST_MS_MIN = 1;
@@ -24,7 +24,8 @@ const NONE: ReadonlyMap<string, never> = new Map<string, never>();
 
 /** A call, or whatever else waits in the order. */
 export interface Leaf extends Queued {
-  readonly tag: 0;
+  /** Those of one flow are served in this order. */
+  readonly arrival: number;
 }
 
 /** What is kept of a slot that a flow has taken, to put the charge right at its end. */
@@ -40,13 +41,15 @@ export type Occupation<T extends Leaf> = {
 export class Flow<T extends Leaf> implements Queued {
   readonly key: string;
   readonly parent: Flow<T> | null;
+  readonly #work: Work;
   #children: Map<string, Flow<T>> | undefined;
-  readonly queues: readonly [Heap<Flow<T> | T>, Heap<Flow<T> | T>] = [new Heap(PRESENT), new Heap(AWAY)];
+  /** Of its children; of its calls if it is a tree. */
+  readonly queues: readonly [Heap<Flow<T> | T>, Heap<Flow<T> | T>];
   weight: number;
 
   tag = 0;
-  readonly arrival: Pair = [0, 0];
-  readonly at: Pair = [-1, -1];
+  hereHandle = -1;
+  awayHandle = -1;
   /** Calls below it that can be served now. */
   present = 0;
   /** Calls below it that wait in whatever state. */
@@ -70,10 +73,12 @@ export class Flow<T extends Leaf> implements Queued {
   #rushVirtual = 0;
   #sweepAt = SWEEP_AT_MIN;
 
-  constructor(key: string, parent: Flow<T> | null, weight: number) {
+  constructor(key: string, parent: Flow<T> | null, { weight, work }: { readonly weight: number; readonly work: Work }) {
     this.key = key;
     this.parent = parent;
     this.weight = weight;
+    this.#work = work;
+    this.queues = [new Heap(PRESENT, work), new Heap(AWAY, work)];
     if (parent !== null) this.tag = parent.#virtual;
   }
 
@@ -96,7 +101,7 @@ export class Flow<T extends Leaf> implements Queued {
     const known = this.#children.get(key);
     if (known !== undefined) return known;
     if (this.#children.size >= this.#sweepAt) this.#sweep(this.#children);
-    const made = new Flow<T>(key, this, weightOf());
+    const made = new Flow<T>(key, this, { weight: weightOf(), work: this.#work });
     this.#children.set(key, made);
     return made;
   }
@@ -112,13 +117,12 @@ export class Flow<T extends Leaf> implements Queued {
     const { parent } = this;
     if (parent === null) return;
     const siblings = parent.queues[kind];
-    const next = this.queues[kind].top;
-    if (next === undefined) siblings.delete(this);
+    const own = this.queues[kind];
+    if (own.size === 0) siblings.delete(this);
     else {
-      this.arrival[kind] = next.arrival[kind];
       if (kind === PRESENT && !siblings.has(this)) this.#join(parent, nowMs);
-      else if (this.at[PRESENT] < 0) this.tag = Math.max(this.tag, parent.#virtual);
-      siblings.set(this);
+      else if (this.hereHandle < 0) this.tag = Math.max(this.tag, parent.#virtual);
+      siblings.set(this, this.tag, own.topArrival);
     }
     parent.touch(kind, nowMs);
   }
@@ -174,7 +178,8 @@ export class Flow<T extends Leaf> implements Queued {
     this.#paidMs -= paidMs;
     if (parent.queues[PRESENT].size === 0) return;
     this.#advance(parent, Math.max(current ? COST_MS_MIN : 0, nowMs - fromMs) - paidMs);
-    for (const kind of [PRESENT, AWAY] as const) if (this.at[kind] >= 0) this.touch(kind, nowMs);
+    if (this.hereHandle >= 0) this.touch(PRESENT, nowMs);
+    if (this.awayHandle >= 0) this.touch(AWAY, nowMs);
   }
 
   #advance(parent: Flow<T>, ms: number): void {
@@ -194,7 +199,12 @@ export class Flow<T extends Leaf> implements Queued {
       this.#settle(nowMs);
     }
     parent.#tagMax = Math.max(parent.#tagMax, this.tag);
-    if (this.at[AWAY] >= 0) parent.queues[AWAY].set(this);
+    this.#replaceAway(parent);
+  }
+
+  /** Its tag has changed: so has its place among those that are away. */
+  #replaceAway(parent: Flow<T>): void {
+    if (this.awayHandle >= 0) parent.queues[AWAY].set(this, this.tag, this.queues[AWAY].topArrival);
   }
 
   /** The first child waits: whoever was served before, it was at nobody's cost. */
@@ -216,7 +226,7 @@ export class Flow<T extends Leaf> implements Queued {
     this.#seenRush = parent.#rush;
     this.tag = Math.max(this.tag, parent.#rushVirtual);
     this.#settle(parent.#rushMs);
-    if (this.at[AWAY] >= 0) parent.queues[AWAY].set(this);
+    this.#replaceAway(parent);
   }
 
   /** What those in flight have used beyond what was charged: their end is not waited for. */

@@ -23,28 +23,18 @@
 //   O5. To put in, to take out and to find the next cost O(log n); nothing is searched for.
 import { CLASSES, rankOf } from "../abi/scheduling.ts";
 import type { Standing } from "../ports/scheduler.ts";
-import { COST_MS_MIN, Flow } from "./flow.ts";
-import { AWAY, type Kind, type Pair, PRESENT } from "./heap.ts";
+import { COST_MS_MIN, Flow, type Leaf } from "./flow.ts";
+import { AWAY, type Kind, PRESENT, type Work } from "./heap.ts";
 
 /** `aside`: it was away when its turn came, and its turn is kept until it is back. */
 export type Whereabouts = "present" | "away" | "aside";
 
-/** One that waits. */
-export class Entry<T> {
-  readonly item: T;
-  readonly tag = 0;
-  readonly arrival: Pair;
-  readonly at: Pair = [-1, -1];
+/** One that waits. The order writes what can be written. */
+export interface Entry<Self extends Entry<Self>> extends Leaf {
   who: Standing;
-  where: Whereabouts = "present";
+  where: Whereabouts;
   /** Where it stands; undefined while it does not. */
-  flow: Flow<Entry<T>> | undefined;
-
-  constructor(item: T, who: Standing, arrival: number) {
-    this.item = item;
-    this.who = who;
-    this.arrival = [arrival, arrival];
-  }
+  flow: Flow<Self> | undefined;
 }
 
 export type Choosing = {
@@ -57,21 +47,22 @@ export type Choosing = {
   readonly presentOnly: boolean;
 };
 
-type Lane<T> = {
-  readonly root: Flow<Entry<T>>;
+type Lane<T extends Entry<T>> = {
+  readonly root: Flow<T>;
   /** Since when it ages: it was served, or began to wait. */
   sinceMs: number;
 };
 
-export class Order<T> {
-  readonly lanes: readonly Lane<T>[] = CLASSES.map((name) => ({ root: new Flow(name, null, 1), sinceMs: 0 }));
+export class Order<T extends Entry<T>> {
+  readonly lanes: readonly Lane<T>[];
   readonly #weightOf: (tenant: string) => number;
   /** The last turn was given by age, over the head of a higher class. */
   #aged = false;
 
-  /** `weightOf` is the share of a tenant; what is not a positive number counts as 1. */
-  constructor(weightOf: (tenant: string) => number) {
+  /** `weightOf` is the share of a tenant; what is not a positive number counts as 1. `work` counts what each step costs. */
+  constructor(weightOf: (tenant: string) => number, work: Work = { comparisons: 0 }) {
     this.#weightOf = weightOf;
+    this.lanes = CLASSES.map((name) => ({ root: new Flow(name, null, { weight: 1, work }), sinceMs: 0 }));
   }
 
   /** How many wait, wherever they are. */
@@ -85,34 +76,34 @@ export class Order<T> {
   }
 
   /** The tree's share, made where there is none. */
-  flowOf(who: Standing): Flow<Entry<T>> {
+  flowOf(who: Standing): Flow<T> {
     const tenant = this.#lane(rankOf(who.class)).root.child(who.tenant, () => sound(this.#weightOf(who.tenant)));
     const tree = tenant.child(who.root, () => sound(who.weight));
     tree.weight = sound(who.weight);
     return tree;
   }
 
-  add(entry: Entry<T>, nowMs: number): void {
+  add(entry: T, nowMs: number): void {
     const lane = this.#lane(rankOf(entry.who.class));
     if (lane.root.waiting === 0) lane.sinceMs = nowMs;
     const flow = this.flowOf(entry.who);
     if (flow.parent !== null) flow.parent.weight = sound(this.#weightOf(entry.who.tenant));
     entry.flow = flow;
-    for (let at: Flow<Entry<T>> | null = flow; at !== null; at = at.parent) at.waiting += 1;
+    for (let at: Flow<T> | null = flow; at !== null; at = at.parent) at.waiting += 1;
     this.#insert(entry, flow, nowMs);
   }
 
   /** Takes it out; nothing if it is not there. */
-  remove(entry: Entry<T>, nowMs: number): void {
+  remove(entry: T, nowMs: number): void {
     const { flow } = entry;
     if (flow === undefined) return;
     this.#extract(entry, flow, nowMs);
-    for (let at: Flow<Entry<T>> | null = flow; at !== null; at = at.parent) at.waiting -= 1;
+    for (let at: Flow<T> | null = flow; at !== null; at = at.parent) at.waiting -= 1;
     entry.flow = undefined;
   }
 
   /** It went away, or came back; its place stays. */
-  move(entry: Entry<T>, where: Whereabouts, nowMs: number): void {
+  move(entry: T, where: Whereabouts, nowMs: number): void {
     const { flow } = entry;
     if (flow !== undefined) this.#extract(entry, flow, nowMs);
     entry.where = where;
@@ -120,7 +111,7 @@ export class Order<T> {
   }
 
   /** Its process stands elsewhere now; the arrival stays, and so does the age of its class if that is the same. */
-  restand(entry: Entry<T>, who: Standing, nowMs: number): void {
+  restand(entry: T, who: Standing, nowMs: number): void {
     const lane = this.#lane(rankOf(entry.who.class));
     const { sinceMs } = lane;
     this.remove(entry, nowMs);
@@ -131,7 +122,7 @@ export class Order<T> {
   }
 
   /** Who is next; undefined if nobody fits. Changes nothing. */
-  choose(choosing: Choosing): Entry<T> | undefined {
+  choose(choosing: Choosing): T | undefined {
     const { nowMs, agingMs, fits, presentOnly } = choosing;
     let chosen: Lane<T> | undefined;
     let due: Lane<T> | undefined;
@@ -147,7 +138,7 @@ export class Order<T> {
   }
 
   /** It has its turn: it leaves, and its share is charged. The tree's share, for `occupy`. */
-  serve(entry: Entry<T>, nowMs: number, costMs: number): Flow<Entry<T>> {
+  serve(entry: T, nowMs: number, costMs: number): Flow<T> {
     const flow = entry.flow ?? this.flowOf(entry.who);
     const rank = rankOf(entry.who.class);
     const lane = this.#lane(rank);
@@ -159,18 +150,18 @@ export class Order<T> {
     return flow;
   }
 
-  #insert(entry: Entry<T>, flow: Flow<Entry<T>>, nowMs: number): void {
+  #insert(entry: T, flow: Flow<T>, nowMs: number): void {
     const kind = kindOf(entry);
     if (kind === undefined) return;
-    if (kind === PRESENT) for (let at: Flow<Entry<T>> | null = flow; at !== null; at = at.parent) at.present += 1;
-    flow.queues[kind].set(entry);
+    if (kind === PRESENT) for (let at: Flow<T> | null = flow; at !== null; at = at.parent) at.present += 1;
+    flow.queues[kind].set(entry, 0, entry.arrival);
     flow.touch(kind, nowMs);
   }
 
-  #extract(entry: Entry<T>, flow: Flow<Entry<T>>, nowMs: number): void {
+  #extract(entry: T, flow: Flow<T>, nowMs: number): void {
     const kind = kindOf(entry);
     if (kind === undefined) return;
-    if (kind === PRESENT) for (let at: Flow<Entry<T>> | null = flow; at !== null; at = at.parent) at.present -= 1;
+    if (kind === PRESENT) for (let at: Flow<T> | null = flow; at !== null; at = at.parent) at.present -= 1;
     flow.queues[kind].delete(entry);
     flow.touch(kind, nowMs);
   }
@@ -181,7 +172,7 @@ export class Order<T> {
     return lane;
   }
 
-  #sum(count: (root: Flow<Entry<T>>) => number): number {
+  #sum(count: (root: Flow<T>) => number): number {
     let sum = 0;
     for (const { root } of this.lanes) sum += count(root);
     return sum;
@@ -190,14 +181,14 @@ export class Order<T> {
 
 const sound = (weight: number): number => (weight > 0 && Number.isFinite(weight) ? weight : 1);
 
-const kindOf = ({ where }: Entry<unknown>): Kind | undefined =>
+const kindOf = ({ where }: { readonly where: Whereabouts }): Kind | undefined =>
   where === "present" ? PRESENT : where === "away" ? AWAY : undefined;
 
-const hasAny = <T>(root: Flow<Entry<T>>, presentOnly: boolean): boolean =>
+const hasAny = <T extends Leaf>(root: Flow<T>, presentOnly: boolean): boolean =>
   root.present > 0 || (!presentOnly && root.queues[AWAY].size > 0);
 
 /** The next of a class; one that is away if its turn comes before that of all who are present. */
-function firstOf<T>(root: Flow<Entry<T>>, presentOnly: boolean): Entry<T> | undefined {
+function firstOf<T extends Leaf>(root: Flow<T>, presentOnly: boolean): T | undefined {
   const here = root.head(PRESENT);
   if (presentOnly) return here;
   const away = root.head(AWAY);
@@ -206,13 +197,13 @@ function firstOf<T>(root: Flow<Entry<T>>, presentOnly: boolean): Entry<T> | unde
 }
 
 /** Compares the two queues of a flow from the top, down to the level at which they part. */
-function awayFirst<T>(flow: Flow<Entry<T>>): boolean {
-  const here = flow.queues[PRESENT].top;
-  const away = flow.queues[AWAY].top;
-  if (here === undefined || away === undefined) return here === undefined;
-  if (here === away) return here instanceof Flow && awayFirst(here);
-  if (here.tag !== away.tag) return away.tag < here.tag;
-  return away.arrival[AWAY] < here.arrival[PRESENT];
+function awayFirst<T extends Leaf>(flow: Flow<T>): boolean {
+  const [present, absent] = flow.queues;
+  const { top: here, topTag, topArrival } = present;
+  if (here === undefined || absent.size === 0) return here === undefined;
+  if (here === absent.top) return here instanceof Flow && awayFirst(here);
+  if (topTag !== absent.topTag) return absent.topTag < topTag;
+  return absent.topArrival < topArrival;
 }
 
 export type WaitBound = {

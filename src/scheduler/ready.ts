@@ -8,7 +8,8 @@ import type { ProcessId } from "../abi/ids.ts";
 import { CLASSES, rankOf, type Class } from "../abi/scheduling.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { ReadyOrder, Standing } from "../ports/scheduler.ts";
-import { type Choosing, Entry, Order } from "./order.ts";
+import type { Flow } from "./flow.ts";
+import { type Choosing, type Entry, Order, type Whereabouts } from "./order.ts";
 
 export type ReadyOptions = {
   /** Without one nothing ages. */
@@ -20,12 +21,26 @@ export type ReadyOptions = {
 
 const TURN_COST = 1;
 
+class ReadyProcess implements Entry<ReadyProcess> {
+  readonly arrival: number;
+  hereHandle = -1;
+  awayHandle = -1;
+  who: Standing;
+  where: Whereabouts = "present";
+  flow: Flow<ReadyProcess> | undefined;
+
+  constructor(who: Standing, arrival: number) {
+    this.who = who;
+    this.arrival = arrival;
+  }
+}
+
 export const createReadyOrder = (options: ReadyOptions): ReadyOrder => new Ready(options);
 
 class Ready implements ReadyOrder {
   readonly #options: ReadyOptions;
-  readonly #entries = new Map<ProcessId, Entry<ProcessId>>();
-  #order: Order<ProcessId>;
+  readonly #entries = new Map<ProcessId, ReadyProcess>();
+  #order: Order<ReadyProcess>;
   #arrivals = 0;
 
   constructor(options: ReadyOptions) {
@@ -47,7 +62,7 @@ class Ready implements ReadyOrder {
     const known = this.#entries.get(who.pid);
     if (known !== undefined) return this.#order.restand(known, who, nowMs);
     this.#arrivals += 1;
-    const entry = new Entry(who.pid, who, this.#arrivals);
+    const entry = new ReadyProcess(who, this.#arrivals);
     this.#entries.set(who.pid, entry);
     this.#order.add(entry, nowMs);
   }
@@ -69,8 +84,9 @@ class Ready implements ReadyOrder {
     const entry = this.#order.choose(choosing);
     if (entry === undefined) return undefined;
     this.#order.serve(entry, choosing.nowMs, TURN_COST);
-    this.#entries.delete(entry.item);
-    return entry.item;
+    const { pid } = entry.who;
+    this.#entries.delete(pid);
+    return pid;
   }
 
   clear(): void {

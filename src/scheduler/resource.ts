@@ -14,8 +14,8 @@ import { CLASSES, rankOf } from "../abi/scheduling.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RateReport, Resource, ResourceLoad, Slot, Standing } from "../ports/scheduler.ts";
 import { COST_MS_MIN, type Occupation } from "./flow.ts";
-import type { Entry } from "./order.ts";
-import { Order } from "./order.ts";
+import type { Work } from "./heap.ts";
+import { type Entry, Order } from "./order.ts";
 import { type Hold, Rates } from "./rates.ts";
 
 /** How much the latest time of service counts in the mean. */
@@ -23,14 +23,14 @@ const MEAN_SHARE = 0.1;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** A call that waits for a slot. */
-export type Waiting = {
+export interface Waiting extends Entry<Waiting> {
   readonly call: number;
   readonly queue: ResourceQueue;
   readonly tokens: number;
   readonly sinceMs: number;
   /** It has its turn. */
   grant(slot: Slot): void;
-};
+}
 
 export type Surroundings = {
   readonly clock: Clock;
@@ -38,7 +38,9 @@ export type Surroundings = {
   readonly weightOf: (tenant: string) => number;
   readonly random: () => number;
   /** The turn of a call has come whose process is away. */
-  readonly absent: (entry: Entry<Waiting>) => void;
+  readonly absent: (entry: Waiting) => void;
+  /** Counts what the order does. */
+  readonly work: Work;
 };
 
 /** Why nobody of a class is served though a slot is free. */
@@ -64,7 +66,7 @@ export class ResourceQueue {
   constructor(name: string, around: Surroundings) {
     this.name = name;
     this.#around = around;
-    this.order = new Order(around.weightOf);
+    this.order = new Order(around.weightOf, around.work);
     this.rates = new Rates(around.random);
   }
 
@@ -139,18 +141,18 @@ export class ResourceQueue {
   }
 
   /** Before `dispatch`. */
-  enqueue(entry: Entry<Waiting>): void {
+  enqueue(entry: Waiting): void {
     this.order.add(entry, this.#around.clock.nowMs());
   }
 
   /** It no longer waits. Before `dispatch`. */
-  leave(entry: Entry<Waiting>): void {
+  leave(entry: Waiting): void {
     if (entry.where === "aside") this.#aside -= 1;
     this.order.remove(entry, this.#around.clock.nowMs());
   }
 
   /** Its process went away, or is back, or stands elsewhere; the place stays. Before `dispatch`. */
-  shift(entry: Entry<Waiting>, to: { readonly where?: "present" | "away"; readonly who?: Standing }): void {
+  shift(entry: Waiting, to: { readonly where?: "present" | "away"; readonly who?: Standing }): void {
     const nowMs = this.#around.clock.nowMs();
     const { where = entry.where, who } = to;
     if (entry.where === "aside" && where !== "aside") this.#aside -= 1;
@@ -192,7 +194,7 @@ export class ResourceQueue {
     if (this.order.size === 0) return this.#disarm();
     if (this.#inUse >= this.#slots) return;
     const nowMs = this.#around.clock.nowMs();
-    const called: Entry<Waiting>[] = [];
+    const called: Waiting[] = [];
     const held = this.#giveOut(nowMs, called);
     if (!held) this.#disarm();
     // Last, since whoever is told may ask for something at once.
@@ -200,7 +202,7 @@ export class ResourceQueue {
   }
 
   /** Gives turns until nobody fits; true if a limit or a pause holds the next. Those to be called back are put into `called`. */
-  #giveOut(nowMs: number, called: Entry<Waiting>[]): boolean {
+  #giveOut(nowMs: number, called: Waiting[]): boolean {
     // One is called back for each turn that is given.
     let calling = true;
     for (;;) {
@@ -219,33 +221,33 @@ export class ResourceQueue {
     }
   }
 
-  #next(nowMs: number, presentOnly: boolean): Entry<Waiting> | undefined {
+  #next(nowMs: number, presentOnly: boolean): Waiting | undefined {
     const agingMs = Math.max(this.#around.agingMs, this.#meanMs ?? 0);
     return this.order.choose({ nowMs, agingMs, fits: this.#fits, presentOnly });
   }
 
-  #isHeld(entry: Entry<Waiting>, nowMs: number): boolean {
+  #isHeld(entry: Waiting, nowMs: number): boolean {
     if (!this.rates.limited) return false;
-    const hold = this.rates.hold(entry.item.tokens, nowMs);
+    const hold = this.rates.hold(entry.tokens, nowMs);
     if (hold?.untilMs === null) this.#disarm();
     else if (hold !== null) this.#arm(hold.untilMs, nowMs);
     return hold !== null;
   }
 
-  #grant(entry: Entry<Waiting>, nowMs: number): void {
+  #grant(entry: Waiting, nowMs: number): void {
     const costMs = Math.max(COST_MS_MIN, this.#meanMs ?? 0);
     const flow = this.order.serve(entry, nowMs, costMs);
-    const slot = this.#occupy(flow.occupy(nowMs, costMs), rankOf(entry.who.class), entry.item.tokens);
-    entry.item.grant(slot);
+    const slot = this.#occupy(flow.occupy(nowMs, costMs), rankOf(entry.who.class), entry.tokens);
+    entry.grant(slot);
   }
 
-  #setAside(entry: Entry<Waiting>, nowMs: number): Entry<Waiting> {
+  #setAside(entry: Waiting, nowMs: number): Waiting {
     this.#aside += 1;
     this.order.move(entry, "aside", nowMs);
     return entry;
   }
 
-  #occupy(occupation: Occupation<Entry<Waiting>>, rank: number, tokens: number): Slot {
+  #occupy(occupation: Occupation<Waiting>, rank: number, tokens: number): Slot {
     this.#inUse += 1;
     this.#inUseByRank[rank] = (this.#inUseByRank[rank] ?? 0) + 1;
     const slot = new TakenSlot(this, occupation, { rank, tokens, wave: this.rates.wave });
@@ -254,7 +256,7 @@ export class ResourceQueue {
   }
 
   /** For `TakenSlot` alone. */
-  vacate(occupation: Occupation<Entry<Waiting>>, taken: Taken, used: number | undefined): void {
+  vacate(occupation: Occupation<Waiting>, taken: Taken, used: number | undefined): void {
     const nowMs = this.#around.clock.nowMs();
     const tookMs = Math.max(0, nowMs - occupation.fromMs);
     this.#inUse -= 1;
@@ -286,10 +288,10 @@ type Taken = { readonly rank: number; readonly tokens: number; readonly wave: nu
 
 class TakenSlot implements Slot {
   #queue: ResourceQueue | undefined;
-  readonly #occupation: Occupation<Entry<Waiting>>;
+  readonly #occupation: Occupation<Waiting>;
   readonly #taken: Taken;
 
-  constructor(queue: ResourceQueue, occupation: Occupation<Entry<Waiting>>, taken: Taken) {
+  constructor(queue: ResourceQueue, occupation: Occupation<Waiting>, taken: Taken) {
     this.#queue = queue;
     this.#occupation = occupation;
     this.#taken = taken;

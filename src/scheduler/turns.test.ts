@@ -4,7 +4,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CLASSES } from "../abi/scheduling.ts";
-import type { Slot } from "../ports/scheduler.ts";
+import type { Slot, Standing } from "../ports/scheduler.ts";
 import { Crowd, pidOf, roots, settle, standing } from "./crowd.fake.ts";
 
 const signal = new AbortController().signal;
@@ -289,5 +289,32 @@ describe("what is not in use", () => {
       slot.release();
     }
     expect(crowd.turns.load().length).toBeLessThan(600);
+  });
+});
+
+describe("a decision", () => {
+  /** Comparisons that a turn takes in the mean, while so many wait: tenants with trees, each with several calls, in all classes. */
+  async function comparisonsOf(waiting: number): Promise<number> {
+    const work = { comparisons: 0 };
+    const crowd = new Crowd({}, { agingMs: 50, work });
+    const some = (at: number): Standing =>
+      standing(at, {
+        class: CLASSES[at % 4] ?? "batch",
+        tenant: `tenant${(at * 7) % 53}`,
+        root: pidOf(`tree${(at * 13) % 1999}`),
+      });
+    for (let at = 0; at < waiting; at += 1) crowd.ask(some(at), { serviceMs: 1 + (at % 7) });
+    work.comparisons = 0;
+    const turns = 80;
+    for (let turn = 0; turn < turns; turn += 1) {
+      const served = crowd.served.length;
+      while (crowd.served.length === served) await crowd.run(crowd.nowMs + 1);
+    }
+    return work.comparisons / turns;
+  }
+
+  it("compares a logarithm of the calls that wait", async () => {
+    for (const waiting of [100, 1_000, 10_000, 50_000])
+      expect(await comparisonsOf(waiting), `${waiting} waiting`).toBeLessThan(3 * Math.log2(waiting));
   });
 });

@@ -13,7 +13,9 @@ import type { ProcessId } from "../abi/ids.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RateReport, Resource, ResourceLoad, Slot, Standing, Turns, TurnWait } from "../ports/scheduler.ts";
 import { turnWait, untilDoneMs } from "./explain.ts";
-import { Entry } from "./order.ts";
+import type { Flow } from "./flow.ts";
+import type { Work } from "./heap.ts";
+import type { Whereabouts } from "./order.ts";
 import { ResourceQueue, type Surroundings, type Waiting } from "./resource.ts";
 
 /** So many resources are kept before the idle ones among them are dropped. */
@@ -29,11 +31,13 @@ export type TurnsOptions = {
   readonly weightOf: (tenant: string) => number;
   /** At least 0 and below 1: the jitter after a pause. None if absent. */
   readonly random?: () => number;
+  /** Counts what the choices cost; nobody counts if absent. */
+  readonly work?: Work;
 };
 
 type Ask = { readonly call: number; readonly resource: Resource; readonly tokens?: number };
 /** A process with calls that wait: few, for what a process may have under way is bounded. */
-type Waiter = { away: boolean; called: boolean; entries: readonly Entry<Waiting>[] };
+type Waiter = { away: boolean; called: boolean; entries: readonly WaitingCall[] };
 
 export const createTurns = (options: TurnsOptions): Turns => new TurnsAtResources(options);
 
@@ -47,12 +51,12 @@ class TurnsAtResources implements Turns {
   readonly #waiters = new Map<ProcessId, Waiter>();
   #arrivals = 0;
   #sweepAt = RESOURCES_KEPT;
-  readonly #over = (entry: Entry<Waiting>): void => this.#drop(entry);
+  readonly #over = (entry: WaitingCall): void => this.#drop(entry);
 
   constructor(options: TurnsOptions) {
     this.#options = options;
-    const { clock, agingMs, weightOf, random = () => 0 } = options;
-    this.#around = { clock, agingMs, weightOf, random, absent: (entry) => this.#absent(entry) };
+    const { clock, agingMs, weightOf, random = () => 0, work = { comparisons: 0 } } = options;
+    this.#around = { clock, agingMs, weightOf, random, work, absent: (entry) => this.#absent(entry) };
   }
 
   take(who: Standing, ask: Ask, signal: AbortSignal): Promise<Slot> | Slot {
@@ -77,11 +81,11 @@ class TurnsAtResources implements Turns {
     waiter.away = true;
     waiter.called = false;
     for (const entry of waiter.entries) {
-      const { where, item } = entry;
-      callOf(entry).unbind();
-      item.queue.shift(entry, { where: "away" });
+      const { where, queue } = entry;
+      entry.unbind();
+      queue.shift(entry, { where: "away" });
       // It was called back, and goes away before it has asked: its turn is still there.
-      if (where === "aside") item.queue.dispatchSoon();
+      if (where === "aside") queue.dispatchSoon();
     }
   }
 
@@ -91,25 +95,25 @@ class TurnsAtResources implements Turns {
     this.#waiters.delete(pid);
     // All leave before anything is given out, or one of them would get it.
     for (const entry of waiter.entries) {
-      entry.item.queue.leave(entry);
-      callOf(entry).reject();
+      entry.queue.leave(entry);
+      entry.reject();
     }
     dispatchAll(waiter.entries);
   }
 
   leave(pid: ProcessId, call: number): void {
-    const entry = this.#waiters.get(pid)?.entries.find(({ item }) => item.call === call);
+    const entry = this.#waiters.get(pid)?.entries.find((each) => each.call === call);
     if (entry === undefined) return;
     this.#drop(entry);
-    entry.item.queue.leave(entry);
-    callOf(entry).reject();
-    entry.item.queue.dispatch();
+    entry.queue.leave(entry);
+    entry.reject();
+    entry.queue.dispatch();
   }
 
   restand(...standings: readonly Standing[]): void {
     const moved = standings.flatMap((who) =>
       (this.#waiters.get(who.pid)?.entries ?? []).map((entry) => {
-        entry.item.queue.shift(entry, { who });
+        entry.queue.shift(entry, { who });
         return entry;
       }),
     );
@@ -151,32 +155,31 @@ class TurnsAtResources implements Turns {
   }
 
   /** The place that the call has kept, if it has one at this resource. Its process is here again. */
-  #returned(waiter: Waiter, ask: Ask, queue: ResourceQueue): Entry<Waiting> | undefined {
+  #returned(waiter: Waiter, ask: Ask, queue: ResourceQueue): WaitingCall | undefined {
     waiter.away = false;
     waiter.called = false;
-    const entry = waiter.entries.find(({ item }) => item.call === ask.call);
+    const entry = waiter.entries.find((each) => each.call === ask.call);
     if (entry === undefined) return undefined;
-    callOf(entry).reject();
-    if (entry.item.queue === queue) return entry;
+    entry.reject();
+    if (entry.queue === queue) return entry;
     // The call has become another one.
     this.#drop(entry);
-    entry.item.queue.leave(entry);
-    entry.item.queue.dispatch();
+    entry.queue.leave(entry);
+    entry.queue.dispatch();
     return undefined;
   }
 
-  #entry(who: Standing, { call, tokens = 0 }: Ask, queue: ResourceQueue): Entry<Waiting> {
-    const waiting = new WaitingCall({ call, tokens, queue, sinceMs: queue.nowMs() }, this.#over);
+  #entry(who: Standing, { call, tokens = 0 }: Ask, queue: ResourceQueue): WaitingCall {
     this.#arrivals += 1;
-    const entry = new Entry<Waiting>(waiting, who, this.#arrivals);
-    waiting.entry = entry;
+    const asked = { who, arrival: this.#arrivals, call, tokens, queue, sinceMs: queue.nowMs() };
+    const entry = new WaitingCall(asked, this.#over);
     const waiter = this.#waiters.get(who.pid);
     if (waiter === undefined) this.#waiters.set(who.pid, { away: false, called: false, entries: [entry] });
     else waiter.entries = [...waiter.entries, entry];
     return entry;
   }
 
-  #drop(entry: Entry<Waiting>): void {
+  #drop(entry: WaitingCall): void {
     const { pid } = entry.who;
     const waiter = this.#waiters.get(pid);
     if (waiter === undefined) return;
@@ -184,7 +187,7 @@ class TurnsAtResources implements Turns {
     else if (waiter.entries[0] === entry) this.#waiters.delete(pid);
   }
 
-  #absent({ who }: Entry<Waiting>): void {
+  #absent({ who }: Waiting): void {
     const waiter = this.#waiters.get(who.pid);
     if (waiter?.away !== true || waiter.called) return;
     waiter.called = true;
@@ -192,35 +195,39 @@ class TurnsAtResources implements Turns {
   }
 }
 
-function dispatchAll(entries: readonly Entry<Waiting>[]): void {
-  for (const queue of new Set(entries.map(({ item }) => item.queue))) queue.dispatch();
+function dispatchAll(entries: readonly WaitingCall[]): void {
+  for (const queue of new Set(entries.map(({ queue }) => queue))) queue.dispatch();
 }
 
 /** The slot if the call has its turn already, else the promise of it. */
-function settled(entry: Entry<Waiting>, queue: ResourceQueue, signal: AbortSignal): Promise<Slot> | Slot {
+function settled(entry: WaitingCall, queue: ResourceQueue, signal: AbortSignal): Promise<Slot> | Slot {
   queue.dispatch();
-  const call = callOf(entry);
-  return call.slot ?? call.bind(signal);
+  return entry.slot ?? entry.bind(signal);
 }
 
-/** Entries are made here alone, and hold calls of this class. */
-const callOf = (entry: Entry<Waiting>): WaitingCall => entry.item as WaitingCall;
-
-type Asked = Omit<Waiting, "grant">;
+type Asked = Pick<Waiting, "who" | "arrival" | "call" | "queue" | "tokens" | "sinceMs">;
 
 /** A call that waits, with the promise that its caller has of it; none while the process is away. */
 class WaitingCall implements Waiting {
+  readonly arrival: number;
+  hereHandle = -1;
+  awayHandle = -1;
+  who: Standing;
+  where: Whereabouts = "present";
+  flow: Flow<Waiting> | undefined;
   readonly call: number;
   readonly queue: ResourceQueue;
   readonly tokens: number;
   readonly sinceMs: number;
-  readonly #over: (entry: Entry<Waiting>) => void;
-  entry: Entry<Waiting> | undefined;
+  readonly #over: (call: WaitingCall) => void;
   slot: Slot | undefined;
   #signal: AbortSignal | undefined;
-  #promised: { readonly resolve: (slot: Slot) => void; readonly reject: (error: OsError) => void } | undefined;
+  #resolve: ((slot: Slot) => void) | undefined;
+  #reject: ((error: OsError) => void) | undefined;
 
-  constructor({ call, queue, tokens, sinceMs }: Asked, over: (entry: Entry<Waiting>) => void) {
+  constructor({ who, arrival, call, queue, tokens, sinceMs }: Asked, over: (call: WaitingCall) => void) {
+    this.who = who;
+    this.arrival = arrival;
     this.call = call;
     this.queue = queue;
     this.tokens = tokens;
@@ -230,17 +237,18 @@ class WaitingCall implements Waiting {
 
   grant(slot: Slot): void {
     this.slot = slot;
-    const promised = this.#promised;
+    const resolve = this.#resolve;
     this.unbind();
-    if (this.entry !== undefined) this.#over(this.entry);
-    promised?.resolve(slot);
+    this.#over(this);
+    resolve?.(slot);
   }
 
   bind(signal: AbortSignal): Promise<Slot> {
     this.#signal = signal;
     signal.addEventListener("abort", this);
     return new Promise((resolve, reject) => {
-      this.#promised = { resolve, reject };
+      this.#resolve = resolve;
+      this.#reject = reject;
     });
   }
 
@@ -248,21 +256,20 @@ class WaitingCall implements Waiting {
   unbind(): void {
     this.#signal?.removeEventListener("abort", this);
     this.#signal = undefined;
-    this.#promised = undefined;
+    this.#resolve = undefined;
+    this.#reject = undefined;
   }
 
   reject(): void {
-    const promised = this.#promised;
+    const reject = this.#reject;
     this.unbind();
-    promised?.reject(cancelled(this.queue.name));
+    reject?.(cancelled(this.queue.name));
   }
 
   /** Its signal fired. */
   handleEvent(): void {
-    const { entry } = this;
-    if (entry === undefined) return;
-    this.#over(entry);
-    this.queue.leave(entry);
+    this.#over(this);
+    this.queue.leave(this);
     this.reject();
     this.queue.dispatch();
   }
