@@ -208,7 +208,7 @@ function freeTakes(): number {
 
 type Measured = { readonly decision: number[]; readonly control: number[] };
 
-async function measure(context: Context, sizes: readonly number[]): Promise<ReadonlyMap<number, Measured>> {
+async function measureAll(context: Context, sizes: readonly number[]): Promise<ReadonlyMap<number, Measured>> {
   const decisions = countOption(context, "decisions");
   const random = chance(countOption(context, "seed", 0));
   const crowds = sizes.map((size) => ({
@@ -234,7 +234,7 @@ async function run(context: Context): Promise<Result> {
   const waiting = countOption(context, "waiting");
   const sizes = [...SIZES.filter((size) => size < waiting), waiting];
   const least = Math.min(...sizes);
-  const measured = await measure(context, sizes);
+  const measured = await measureAll(context, sizes);
   const steps = new Map<number, number>();
   for (const size of sizes) steps.set(size, await comparisons(size, chance(countOption(context, "seed", 0))));
   const of = (size: number, what: keyof Measured, q: number): number => quantile(measured.get(size)?.[what] ?? [], q);

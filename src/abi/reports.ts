@@ -41,6 +41,18 @@ export type Check = z.infer<typeof checkSchema>;
 
 const processNameSchema = z.strictObject({ pid: processIdSchema, agent: z.string(), class: classSchema });
 
+/** A call of a model or a tool that was being made when its process was ended. */
+export const endedCallSchema = z.strictObject({
+  pid: processIdSchema,
+  call: z.int(),
+  effect: effectSchema,
+  /** One line for people, cut to what fits one: the tool with its arguments, or the model. */
+  what: z.string(),
+  /** It is an effect that was dispatched: it may or may not have happened. Of any other nothing is known, and nothing was changed. */
+  uncertain: z.boolean(),
+});
+export type EndedCall = z.infer<typeof endedCallSchema>;
+
 /** One wait in facts and in words. */
 export const waitExplainedSchema = z.strictObject({
   call: z.int(),

@@ -23,7 +23,7 @@ import { jsonObjectSchema, jsonSchema } from "./json.ts";
 import { LEASE_MS_MAX, LOCK_KEY_CHARS_MAX, PAGE_ROWS_MAX, RANDOM_BYTES_MAX, SLEEP_MS_MAX } from "./limits.ts";
 import { generateInputSchema, generateOutputSchema } from "./messages.ts";
 import { exitSchema, processRowSchema, PROCESS_STATES } from "./process.ts";
-import { eventSchema, inspectionSchema, processShownSchema, verifyReportSchema } from "./reports.ts";
+import { endedCallSchema, eventSchema, inspectionSchema, processShownSchema, verifyReportSchema } from "./reports.ts";
 import { decisionSchema, inboxItemSchema } from "./requests.ts";
 import { newScheduleSchema, scheduleNameSchema, scheduleSchema } from "./schedules.ts";
 import { classSchema, tenantSchema, weightSchema } from "./scheduling.ts";
@@ -138,8 +138,8 @@ export const SYSCALLS = {
       signal: z.enum(["stop", "cont", "kill"]),
       reason: z.string().max(1000).default(""),
     }),
-    /** The processes that changed. */
-    output: z.strictObject({ pids: z.array(processIdSchema) }),
+    /** The processes that changed, and what a kill has ended of the calls of models and tools that they were making. */
+    output: z.strictObject({ pids: z.array(processIdSchema), calls: z.array(endedCallSchema) }),
     effect: "none",
     right: "tree",
     errors: ["not_found", "process_gone", "denied"],

@@ -47,12 +47,14 @@ describe("kill, stop, cont", () => {
 });
 
 describe("kill", () => {
-  test("names the calls of the tree whose effects are uncertain", async () => {
+  test("names the calls of the tree that it ended, and those whose effects are uncertain", async () => {
     const root = host.system.create("manager");
     const child = host.system.create("refunds", { parent: root });
-    const args = { tool: "shop.refund", args: { order: 17 } };
-    child.append({ kind: "call.intended", call: 3, syscall: "tool.call", effect: "destroy", key: "k" }, { args });
-    child.openCalls = [3];
+    const { pid } = child;
+    child.underWay = [
+      { pid, call: 3, effect: "destroy", what: 'shop.refund {"order":17}', uncertain: true },
+      { pid, call: 4, effect: "read", what: `shop.find {"name":"a\nb"}`, uncertain: false },
+    ];
     expect(await host.reeve("kill", root.pid)).toMatchObject({
       status: 0,
       out: lines(
@@ -60,6 +62,7 @@ describe("kill", () => {
         `  ${root.pid}  manager, was running`,
         `  ${child.pid}  refunds, was running`,
         '    uncertain: #3 shop.refund {"order":17} may or may not have happened',
+        '    ended: #4 shop.find {"name":"a b"}',
       ),
     });
   });

@@ -10,7 +10,7 @@ import type { Exit, ProcessRow, Wait } from "../abi/process.ts";
 import type { Schedule } from "../abi/schedules.ts";
 import { DEFAULT_TENANT } from "../abi/scheduling.ts";
 import { rowOf, type Args, type Input, type OperatorCall, type Output } from "../abi/syscalls.ts";
-import { type Check, type VerifyReport, type WaitExplained } from "../abi/reports.ts";
+import { type Check, type EndedCall, type VerifyReport, type WaitExplained } from "../abi/reports.ts";
 import { type Decision, type InboxItem } from "../abi/requests.ts";
 import type { StreamItem, System } from "../ports/system.ts";
 
@@ -30,8 +30,8 @@ export class FakeProcess {
   row: ProcessRow;
   readonly task: Json;
   readonly events: Event[] = [];
-  /** Calls that are uncertain when it exits. */
-  openCalls: readonly number[] = [];
+  /** Calls of models and tools that a kill ends. */
+  underWay: EndedCall[] = [];
   readonly #system: FakeSystem;
   #calls = 0;
   #turn = Promise.withResolvers<void>();
@@ -186,7 +186,7 @@ export class FakeProcess {
         kind: "process.exited",
         how: exit.how,
         by: exit.how === "killed" ? exit.by : this.pid,
-        open: this.openCalls,
+        open: [],
         ...error,
       },
       { exit: exit as unknown as Json },
@@ -437,7 +437,7 @@ export class FakeSystem implements System {
     process: FakeProcess,
     signal: "stop" | "cont" | "kill",
     { reason, by }: { reason: string; by: string },
-  ): { pids: ProcessId[] } {
+  ): Output<"process.signal"> {
     if (process.row.state === "exited")
       throw new OsError("process_gone", `${process.pid} has exited.`, { data: { pid: process.pid } });
     if (signal === "kill") {
@@ -445,11 +445,11 @@ export class FakeSystem implements System {
         ({ row }) => row.pid === process.pid || row.parent === process.pid,
       );
       for (const each of tree) each.exits({ how: "killed", by, reason });
-      return { pids: tree.map(({ pid }) => pid) };
+      return { pids: tree.map(({ pid }) => pid), calls: tree.flatMap(({ underWay }) => underWay) };
     }
     process.append(signal === "stop" ? { kind: "process.stopped", by } : { kind: "process.continued", by });
     process.change({ state: signal === "stop" ? "stopped" : "running" });
-    return { pids: [process.pid] };
+    return { pids: [process.pid], calls: [] };
   }
 
   #schedule({ cron, atMs, ...given }: Args<"schedule.create">, by: string): Schedule {

@@ -303,9 +303,8 @@ async function inspect(services: Services): Promise<Output<"system.inspect">> {
 const OPERATIONS: Operations = {
   "process.spawn": spawn,
   "process.wait": waitForExit,
-  "process.signal": async (services, { pid, signal: sent, reason }, by) => ({
-    pids: await signal(services, { pid, signal: sent, reason, by }),
-  }),
+  "process.signal": (services, { pid, signal: sent, reason }, by) =>
+    signal(services, { pid, signal: sent, reason, by }),
   "process.nice": async (services, args, by) => ({ pids: await nice(services, args, by) }),
   "process.limit": async (services, { pid, budget }, by) => ({
     budget: await changeBudget(services, { pid, budget, by }),

@@ -1,6 +1,6 @@
 // How processes come to be and how they end, where several things happen at once.
 import { afterEach, describe, expect, it } from "vitest";
-import { done, fakeTools } from "../../test/system.ts";
+import { done, fakeModel, fakeTools, say } from "../../test/system.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Store } from "../ports/store.ts";
 import { eventually, gate, replaced, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
@@ -411,5 +411,89 @@ describe("the end of a tree", () => {
     broken = false;
     const { pids } = await system.operate("process.signal", { pid, signal: "kill", reason: "" }, "test");
     expect(pids).toEqual([pid]);
+  });
+});
+
+describe("a kill", () => {
+  const holds = { manifest: { tools: ["t.hold", "t.look"] } };
+  const agents: SceneOptions["agents"] = {
+    hog: { ...holds, run: async (sys) => (await sys.tool.call({ tool: "t.hold", args: {} })).text },
+    counter: {
+      ...holds,
+      run: async (sys) => {
+        for (let n = 0; n < 3; n += 1) await sys.tool.call({ tool: "t.look", args: { n } });
+        return (await sys.message.receive({})).message?.body ?? null;
+      },
+    },
+  };
+
+  it("right after a crash says what was used up, although nothing was replayed", async () => {
+    const hold = gate();
+    const tools = fakeTools({
+      "t.hold": { manifest: { effect: "read" }, run: async () => (await hold.passed, done("held")) },
+      "t.look": { manifest: { effect: "read" }, run: async () => done("seen") },
+    });
+    const before = await boot({ agents, tools });
+    await before.start("hog");
+    const pid = await before.start("counter");
+    await eventually(
+      "three calls",
+      async () => (await before.kinds(pid)).filter((kind) => kind === "call.completed")[2],
+    );
+    const medium = await before.crash();
+    // There is room for one, and the hog came first.
+    const after = await boot({ agents, tools, medium, limits: { processesInMemory: 1 } });
+    await after.operate("process.signal", { pid, signal: "kill", reason: "" }, "test");
+    const { process } = await after.operate("process.show", { pid }, "test");
+    expect(process).toMatchObject({ state: "exited", spent: { calls: 3 } });
+    hold.open();
+  });
+
+  it("names the calls of models and tools that it ends, and says which may have happened", async () => {
+    const paying = gate();
+    const looking = gate();
+    const never = gate();
+    const tools = fakeTools({
+      "t.pay": { manifest: { effect: "write" }, run: async () => (paying.open(), await never.passed, done("paid")) },
+      "t.look": { manifest: { effect: "read" }, run: async () => (looking.open(), await never.passed, done("seen")) },
+    });
+    const asking = gate();
+    const models = fakeModel(async () => (asking.open(), await never.passed, say("well")));
+    const system = await boot({
+      tools,
+      models,
+      agents: {
+        boss: {
+          manifest: { tools: ["t.pay", "t.look"], agents: ["asker"] },
+          run: async (sys) => {
+            await sys.process.spawn({ agent: "asker", task: null });
+            await Promise.all([
+              sys.tool.call({ tool: "t.look", args: { at: 1 } }),
+              sys.tool.call({ tool: "t.pay", args: { sum: 2 } }),
+              sys.message.receive({}),
+            ]);
+            return null;
+          },
+        },
+        asker: { run: async (sys) => (await sys.model.generate({ messages: [{ role: "user", content: "?" }] })).model },
+      },
+    });
+    const pid = await system.start("boss");
+    await Promise.all([paying.passed, looking.passed, asking.passed]);
+    const { pids, calls } = await system.operate("process.signal", { pid, signal: "kill", reason: "" }, "test");
+    const child = pids.find((each) => each !== pid);
+    expect(calls).toEqual([
+      { pid, call: 1, effect: "read", what: 't.look {"at":1}', uncertain: false },
+      { pid, call: 2, effect: "write", what: 't.pay {"sum":2}', uncertain: true },
+      {
+        pid: child,
+        call: 0,
+        effect: "read",
+        what: expect.stringMatching(/^model\.generate/) as string,
+        uncertain: false,
+      },
+    ]);
+    const exited = (await system.journal(pid)).at(-1)?.header;
+    expect(exited).toMatchObject({ kind: "process.exited", open: [2] });
   });
 });

@@ -11,12 +11,15 @@ import type { ProcessId, SubjectId } from "../abi/ids.ts";
 import type { AgentManifest, Budget } from "../abi/agents.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import type { Exit } from "../abi/process.ts";
+import type { EndedCall } from "../abi/reports.ts";
 import { type Class, DEFAULT_TENANT, lowerClass, type TreeBounds } from "../abi/scheduling.ts";
 import type { Life } from "../ports/process.ts";
 import type { ProcessRecord } from "../ports/store.ts";
 import { AMOUNTS, type Amount, least, NOTHING_SPENT, tightestBudget } from "./amounts.ts";
 import { CHAIN_START } from "./journal.ts";
 import { entryOf, type Prepared, type Process } from "./process.ts";
+import { recount } from "./recount.ts";
+import { describeCall } from "./requests.ts";
 import type { Services } from "./services.ts";
 import { ROOT_BOUNDS } from "./trees.ts";
 
@@ -161,9 +164,12 @@ function budgetFor({ ports, options }: Services, { parent, wishes }: Conception,
   return { ...manifest.budget, ...own };
 }
 
-/** Ends a process, and with it all its descendants. Answers with the pids that ended; none if it was over already. */
-export async function end(services: Services, process: Process, exit: Exit, by: Actor): Promise<ProcessId[]> {
-  if (process.life.exited) return [];
+/** What came to its end: processes, and the calls of models and tools that they were making. */
+export type Ended = { readonly pids: ProcessId[]; readonly calls: EndedCall[] };
+
+/** Ends a process, and with it all its descendants. Nothing ends if it was over already. */
+export async function end(services: Services, process: Process, exit: Exit, by: Actor): Promise<Ended> {
+  if (process.life.exited) return { pids: [], calls: [] };
   process.life.exited = true;
   try {
     return await services.table.with(process.pid, () => endFamily(services, process, { exit, by }));
@@ -178,7 +184,7 @@ async function endFamily(
   services: Services,
   process: Process,
   { exit, by }: { exit: Exit; by: Actor },
-): Promise<ProcessId[]> {
+): Promise<Ended> {
   const { table } = services;
   const family: Process[] = [process];
   const above: Process[] = [];
@@ -193,6 +199,8 @@ async function endFamily(
       reason: exit.how === "killed" ? exit.reason : "its parent has exited",
     };
     await services.trees.settled(process.root);
+    for (const member of ended) await recount(services.ports.store, member);
+    const calls = ended.flatMap((member) => callsOf(services, member));
     const parts = ended.map((member) => endOne(services, member, { exit: member === process ? exit : orphaned, by }));
     services.trees.close(ended.map(({ record }) => record));
     const waiting = above.filter((member) => member.waitsFor(new Set(pids)));
@@ -203,7 +211,7 @@ async function endFamily(
       member.told();
       services.runs.wake(member.pid);
     }
-    return pids;
+    return { pids, calls };
   } finally {
     for (const member of [...family.slice(1), ...above]) table.unpin(member);
   }
@@ -217,6 +225,17 @@ async function gatherAbove(services: Services, { life }: Process, above: Process
   }
 }
 
+/** The calls of models and tools that it is making; they are given up with its end. */
+function callsOf(services: Services, { pid, manifest }: Process): EndedCall[] {
+  return (services.runs.get(pid)?.doing ?? []).map(({ call, uncertain }) => {
+    const { model = manifest.model ?? services.ports.models.defaultModel } = call.args as { readonly model?: string };
+    const what = call.tool === undefined ? [call.syscall, model ?? ""].join(" ").trimEnd() : describeCall(call);
+    return { pid, call: call.number, effect: call.effect, what: cut(what), uncertain };
+  });
+}
+
+const cut = (line: string): string => (line.length > WHAT_MAX ? `${line.slice(0, WHAT_MAX)}…` : line);
+
 function endOne(services: Services, process: Process, { exit, by }: { exit: Exit; by: Actor }): Prepared {
   const open = services.runs.get(process.pid)?.dispatched ?? [];
   process.life.exited = true;
@@ -227,6 +246,9 @@ function endOne(services: Services, process: Process, { exit, by }: { exit: Exit
   const header = { kind: "process.exited", how: exit.how, ...error, by, open } as const;
   return process.prepare([entryOf(header, { exit: exit as unknown as JsonObject })], { exit });
 }
+
+/** Characters of a line that says what a call was doing. */
+const WHAT_MAX = 300;
 
 const PAGE = 1000;
 /** Processes that are brought into memory at once. */

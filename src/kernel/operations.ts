@@ -4,7 +4,7 @@ import type { Budget } from "../abi/agents.ts";
 import type { Actor } from "../abi/events.ts";
 import type { MessageId, ProcessId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
-import { end } from "./lifecycle.ts";
+import { end, type Ended } from "./lifecycle.ts";
 import { entryOf, type Prepared, type Process } from "./process.ts";
 import type { Services } from "./services.ts";
 
@@ -78,19 +78,19 @@ type Signal = {
   readonly by: Actor;
 };
 
-/** Stops, continues or kills. Answers with the processes that changed. Rejects with `process_gone`, `not_found`. */
-export function signal(services: Services, { pid, signal: sent, reason, by }: Signal): Promise<ProcessId[]> {
+/** Stops, continues or kills. Answers with the processes that changed, and the calls that a kill ended. Rejects with `process_gone`, `not_found`. */
+export function signal(services: Services, { pid, signal: sent, reason, by }: Signal): Promise<Ended> {
   return services.table.with(pid, async (process) => {
     assertAlive(process);
     if (sent === "kill") return end(services, process, { how: "killed", by, reason }, by);
     const stopped = process.record.state === "stopped";
-    if (stopped === (sent === "stop")) return [];
+    if (stopped === (sent === "stop")) return { pids: [], calls: [] };
     const header =
       sent === "stop" ? ({ kind: "process.stopped", by } as const) : ({ kind: "process.continued", by } as const);
     const done = services.commits.commit(process.prepare([entryOf(header, { reason })]));
     if (sent === "stop") services.runs.freeze(pid);
     await done;
     if (sent === "cont") services.runs.wake(pid);
-    return [pid];
+    return { pids: [pid], calls: [] };
   });
 }

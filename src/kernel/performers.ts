@@ -158,7 +158,7 @@ async function send(context: CallContext): Promise<Performed> {
 
 async function signalProcess(context: CallContext): Promise<Performed> {
   const { pid, signal: sent, reason } = argsOf(context, "process.signal");
-  return value({ pids: await signal(context.services, { pid, signal: sent, reason, by: context.run.process.pid }) });
+  return value(await signal(context.services, { pid, signal: sent, reason, by: context.run.process.pid }));
 }
 
 export const PERFORMERS: { readonly [Name in ProcessCall]: Performer } = {

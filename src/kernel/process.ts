@@ -49,6 +49,7 @@ export class Process implements ProcessView {
   #record: ProcessRecord;
   #hash: string;
   #spentAtLoad: Spent | undefined;
+  readonly #waitedAtLoad: boolean;
   #nowMs: () => number;
   /** Changes from outside that were prepared and that the run has not been told of. */
   #untold = 0;
@@ -74,6 +75,7 @@ export class Process implements ProcessView {
     this.#standing = standingOf(parts.record);
     this.#hash = parts.head.hash;
     this.#spentAtLoad = parts.record.spent;
+    this.#waitedAtLoad = parts.record.state === "waiting";
     this.#nowMs = parts.nowMs;
   }
 
@@ -169,6 +171,11 @@ export class Process implements ProcessView {
   /** The run has been told of one change from outside, or there is no run to tell. */
   told(): void {
     this.#untold -= 1;
+  }
+
+  /** Whether its row may be behind its journal in what it has used up. One that waits, or is new, wrote what it knew. */
+  get uncounted(): boolean {
+    return this.#spentAtLoad !== undefined && this.#record.events > 1 && !this.#waitedAtLoad;
   }
 
   /** Corrects, once, what it has used up by what its journal says: a row may be older than the journal's end. */

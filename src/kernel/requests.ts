@@ -111,7 +111,7 @@ const aboutCall = ({ syscall, args, tool, effect }: LiveCall): Pick<InboxItem, "
 });
 
 /** One line that says what the call would do: the tool's own summary with its arguments filled in, or the bare call. */
-export function describeCall({ syscall, args, tool }: LiveCall): string {
+export function describeCall({ syscall, args, tool }: Pick<LiveCall, "syscall" | "args" | "tool">): string {
   if (tool === undefined) return syscall;
   const values = (args as { args: JsonObject }).args;
   const { summary } = tool.manifest;

@@ -20,8 +20,10 @@ import type { RequestId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import { CALLS_IN_FLIGHT_MAX, COMPUTE_BESIDE_WAITS_MS_MAX } from "../abi/limits.ts";
 import type { ProcessCall } from "../abi/syscalls.ts";
+import type { ToolDefinition } from "../abi/tools.ts";
 import type { Decision } from "../abi/requests.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { CallView } from "../ports/process.ts";
 import type { ProgramHost, ProgramRun } from "../ports/program.ts";
 import type { Process } from "./process.ts";
 import type { Mail, Outcome, Recall, RecordedCall } from "./recall.ts";
@@ -42,8 +44,15 @@ type Pending = {
   dispatched: boolean;
   /** Somebody does it, or its outcome is on its way to disk. */
   performing: boolean;
+  /** What a model or a tool was asked for, if one was. */
+  doing: Doing | undefined;
   readonly resolve: (value: Json) => void;
   readonly reject: (error: OsError) => void;
+};
+
+/** A call of a model or a tool, as it is told to people. */
+export type Doing = Pick<CallView, "number" | "syscall" | "args" | "effect"> & {
+  readonly tool: ToolDefinition | undefined;
 };
 
 export type Decided = Decision & { readonly by: Actor };
@@ -127,6 +136,12 @@ export class Run {
   get dispatched(): number[] {
     return [...this.#pending].flatMap(([number, { dispatched }]) => (dispatched ? [number] : []));
   }
+  /** Calls of models and tools that are being made. `uncertain`: an effect that was dispatched. */
+  get doing(): { readonly call: Doing; readonly uncertain: boolean }[] {
+    return [...this.#pending.values()].flatMap(({ doing, waiting, performing, dispatched }) =>
+      doing !== undefined && (dispatched || (performing && !waiting)) ? [{ call: doing, uncertain: dispatched }] : [],
+    );
+  }
   /** The first recorded call, of those read so far, that the program has not issued. */
   get unissued(): number | undefined {
     return this.#recall.firstCallFrom(this.#issuedCalls);
@@ -172,7 +187,7 @@ export class Run {
       // How many are under way when a call arrives can differ from run to run, so the refusal is an outcome like any other:
       // recorded, and read back.
       const crowded = this.#pending.size >= CALLS_IN_FLIGHT_MAX;
-      const idle = { waiting: false, queued: false, dispatched: false, performing: false };
+      const idle = { waiting: false, queued: false, dispatched: false, performing: false, doing: undefined };
       this.#pending.set(issued.number, { ...idle, resolve, reject });
       this.#active();
       this.#issuedCalls = Math.max(this.#issuedCalls, issued.number + 1);
@@ -189,16 +204,25 @@ export class Run {
   /** The outcome of a live call; durable by now. */
   answer(number: number, outcome: Outcome): void {
     const pending = this.#pending.get(number);
-    if (pending !== undefined) pending.dispatched = pending.performing = false;
+    if (pending !== undefined) {
+      pending.dispatched = pending.performing = false;
+      pending.doing = undefined;
+    }
     this.#answers.push({ number, outcome });
     this.#pump();
     if (this.#frozen) this.#scheduleIdleCheck();
   }
 
-  /** The call is about to be performed; false if it must not be, since the process was stopped before (U5). */
-  begin(number: number): boolean {
+  /**
+   * The call is about to be performed; false if it must not be, since the process was stopped before (U5). `doing` for a
+   * call of a model or a tool.
+   */
+  begin(number: number, doing: Doing | undefined): boolean {
     const pending = this.#pending.get(number);
-    if (pending !== undefined) pending.performing = !this.#frozen;
+    if (pending !== undefined) {
+      pending.performing = !this.#frozen;
+      pending.doing = doing;
+    }
     // It may have been the last one that the run was waiting for.
     if (this.#frozen) this.#scheduleIdleCheck();
     return !this.#frozen;

@@ -137,7 +137,7 @@ describe("stop and cont", () => {
       const pid = await system.start("listener");
       await waiting(system, 1);
       await system.operate("process.signal", { pid, signal: "stop", reason: "" }, "test");
-      expect(await system.operate("process.signal", { pid, signal: "stop", reason: "" }, "test")).toEqual({ pids: [] });
+      expect(await system.operate("process.signal", { pid, signal: "stop", reason: "" }, "test")).toEqual({ pids: [], calls: [] });
       await system.operate("message.send", { pid, body: "meanwhile" }, "test");
       await turns();
       expect(await system.state(pid)).toBe("stopped");

@@ -54,7 +54,8 @@ async function attempt(context: CallContext): Promise<Performed> {
   const admission = await admit(context); //                     7  admit: admission.ts
   let performed: Performed | undefined;
   try {
-    if (!context.run.begin(context.call.number)) throw withheld(context.call.number);
+    const { number } = context.call;
+    if (!context.run.begin(number, admission === undefined ? undefined : context.call)) throw withheld(number);
     await intend(context); //                                    8  intend
     performed = await perform(context); //                       9  perform
     return performed;

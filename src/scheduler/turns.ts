@@ -196,7 +196,7 @@ class TurnsAtResources implements Turns {
 }
 
 function dispatchAll(entries: readonly WaitingCall[]): void {
-  for (const queue of new Set(entries.map(({ queue }) => queue))) queue.dispatch();
+  for (const each of new Set(entries.map(({ queue }) => queue))) each.dispatch();
 }
 
 /** The slot if the call has its turn already, else the promise of it. */

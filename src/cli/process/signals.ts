@@ -68,8 +68,8 @@ async function send(
     const pid = await resolveProcess(client, given);
     if (signal !== "kill") return { given, pid, pids: (await client.process.signal({ pid, signal, reason })).pids };
     const before = await membersOf(client, pid);
-    const { pids } = await client.process.signal({ pid, signal, reason });
-    return { given, pid, pids, killed: await killedOf(client, before, pids) };
+    const ended = await client.process.signal({ pid, signal, reason });
+    return { given, pid, pids: ended.pids, killed: killedOf(before, ended) };
   } catch (error) {
     // The others are signalled all the same; the exit status tells of it.
     if (OsError.is(error) && error.code !== "unreachable") return { given, error: error.toJSON() };
