@@ -254,6 +254,21 @@ describe("a server that runs", () => {
     expect(summarySchema.parse(lastLine(over.out))).toMatchObject({ pid, exit: { how: "killed" } });
   });
 
+  it("names the calls that a kill ends, be they effects or not", async () => {
+    const spawn = { agent: "journey", task: {} };
+    const looking = await server.client.process.spawn(spawn);
+    await gate.next("look-journey");
+    const putting = await server.client.process.spawn(spawn);
+    (await gate.next("look-journey")).answer("seen");
+    await gate.next("put-journey");
+    const killed = await project.reeve("kill", looking.pid, putting.pid);
+    expect(killed.status).toBe(0);
+    const lines = killed.out.split("\n");
+    expect(lines).toContain('    ended: #0 kit.look {"what":"journey"}');
+    expect(lines).toContain('    uncertain: #1 kit.put {"what":"journey"} may or may not have happened');
+    expect(lines.filter((line) => line.includes("#"))).toHaveLength(2);
+  });
+
   it("ends at SIGTERM and at Ctrl-C when it has parked what is under way", async () => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       const { pid } = await server.client.process.spawn({ agent: "asker", task: signal });
