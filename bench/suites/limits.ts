@@ -1,8 +1,11 @@
 // How well a provider's limit is kept to, and used: a real server, many processes of the Markdown loop, and an upstream
 // that allows so many requests a minute and says so in its headers, and nowhere else.
 //
-// Part one: after a warm-up, over a bounded time. allowance_used: requests answered 200, of those that the upstream would
-// have let through in that time (what was in its bucket at the start, and what flowed in). Part two: the upstream answers
+// Three kinds of upstream, one after the other: a bucket that fills, a window that ends each minute (50 s of the first one are over
+// when the first request comes), and a window that slides. The measures are the worse of the first two; all three are in the tables.
+//
+// Part one: after a warm-up, over a bounded time, which begins with a window where there are windows. allowance_used: requests answered 200, of those that the upstream would
+// have let through in that time (of a bucket: what was in it at the start, and what flowed in). Part two: the upstream answers
 // everything with 503 for a while. after_pause_burst_ratio: requests in the second that begins with the first one after
 // the pause, by the rate; after_pause_peak_ratio: those in the busiest second of the time that is watched.
 // answered_429: of all requests of both parts, the start included.
@@ -12,8 +15,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { ConfigInput } from "../../src/abi/config.ts";
 import type { Client } from "../../src/sdk/client.ts";
-import { countOption, type Benchmark, type Context, type Result } from "../benchmark.ts";
-import { startLimitedUpstream, type Answered, type LimitedUpstream } from "../limited-upstream.ts";
+import { countOption, Missing, type Benchmark, type Context, type Result } from "../benchmark.ts";
+import {
+  ALLOWANCES,
+  type AllowanceKind,
+  startLimitedUpstream,
+  type Answered,
+  type LimitedUpstream,
+} from "../limited-upstream.ts";
 import { startServer } from "../server.ts";
 import { figure, type Table } from "../table.ts";
 
@@ -27,6 +36,8 @@ const AFTER_PAUSE_S = 10;
 /** Before a process that ended takes up its work again, as a new one. */
 const AGAIN_MS = 500;
 const WAIT_MS = 60_000;
+/** The time that is measured ends so much before a window does. */
+const WINDOW_MARGIN_MS = 100;
 const ENDINGS_SHOWN = 3;
 const SECOND_MS = 1_000;
 const MINUTE_S = 60;
@@ -83,15 +94,15 @@ type Observed = {
   readonly after: Part;
 };
 
-async function observe(context: Context, upstream: LimitedUpstream, perMinute: number): Promise<Observed> {
+async function observe(context: Context, upstream: LimitedUpstream): Promise<Observed> {
   const seconds = countOption(context, "seconds");
   await delay(WARM_UP_MS);
   context.progress(`${upstream.answered.length} requests at the start; ${seconds} s are measured from now on`);
+  await delay(upstream.untilMeasurableMs());
   const fromMs = performance.now();
-  const level = upstream.level();
-  await delay(seconds * SECOND_MS);
+  const allowed = upstream.through(seconds * SECOND_MS - WINDOW_MARGIN_MS);
+  await delay(seconds * SECOND_MS - WINDOW_MARGIN_MS);
   const untilMs = performance.now();
-  const allowed = level + ((untilMs - fromMs) / SECOND_MS / MINUTE_S) * perMinute;
   context.progress(`The upstream pauses for ${PAUSE_MS / SECOND_MS} s`);
   const overMs = upstream.pause(PAUSE_MS);
   await delay(PAUSE_MS + AFTER_PAUSE_S * SECOND_MS);
@@ -125,37 +136,96 @@ function afterPause(after: Part, answered: readonly Answered[], perSecond: numbe
   return { title: "After the pause, by second", columns: ["second", "requests", "429", "by the rate"], rows };
 }
 
-function report(observed: Observed, answered: readonly Answered[], perMinute: number): Result {
+type Case = { readonly kind: AllowanceKind; readonly observed: Observed; readonly answered: readonly Answered[] };
+type Figures = {
+  readonly used: number;
+  readonly refused: number | null;
+  readonly burst: number | null;
+  readonly peak: number | null;
+};
+
+function figuresOf({ observed, answered }: Case, perSecond: number): Figures {
   const { measured, after } = observed;
-  const perSecond = perMinute / MINUTE_S;
-  const inTime = within(answered, measured);
-  const paused = within(answered, { fromMs: after.fromMs - PAUSE_MS, untilMs: after.fromMs });
   const bursts = secondsFrom(within(answered, after));
+  return {
+    used: withStatus(within(answered, measured), 200) / measured.allowed,
+    refused: answered.length === 0 ? null : withStatus(answered, 429) / answered.length,
+    burst: (bursts[0] ?? Number.NaN) / perSecond || null,
+    peak: bursts.length === 0 ? null : Math.max(...bursts) / perSecond,
+  };
+}
+
+const KINDS: { readonly [kind in AllowanceKind]: string } = {
+  bucket: "a bucket that fills",
+  fixed: "a window that ends each minute",
+  sliding: "a window that slides",
+};
+
+function tablesOf({ kind, observed, answered }: Case, perSecond: number): Table[] {
+  const { measured, after } = observed;
+  const paused = within(answered, { fromMs: after.fromMs - PAUSE_MS, untilMs: after.fromMs });
   const row = (what: string, part: readonly Answered[]): string[] => [
     what,
     ...[200, 429, 503].map((status) => figure(withStatus(part, status))),
   ];
+  return [
+    {
+      title: `Requests to ${KINDS[kind]}, with ${figure(measured.allowed)} allowed in the time measured`,
+      columns: ["when", "200", "429", "503"],
+      rows: [
+        row("start", within(answered, { fromMs: 0, untilMs: measured.fromMs })),
+        row("measured", within(answered, measured)),
+        row("pause", paused),
+        row("all", answered),
+      ],
+    },
+    afterPause(after, answered, perSecond),
+  ];
+}
+
+/** The worse of several; null if one could not be measured. */
+const worst = (values: readonly (number | null)[], pick: (...numbers: number[]) => number): number | null =>
+  values.length === 0 || values.some((value) => value === null) ? null : pick(...values.map(Number));
+
+const figureOrNone = (value: number | null): string => (value === null ? "none" : figure(value));
+
+function report(cases: readonly Case[], perMinute: number): Result {
+  const perSecond = perMinute / MINUTE_S;
+  const figures = cases.map((one) => ({ kind: one.kind, ...figuresOf(one, perSecond) }));
+  const judged = figures.filter(({ kind }) => kind !== "sliding");
+  const columns = ["upstream", "allowance used", "answered 429", "burst after the pause", "peak after the pause"];
   return {
     measures: {
-      allowance_used: withStatus(inTime, 200) / measured.allowed,
-      answered_429: answered.length === 0 ? null : withStatus(answered, 429) / answered.length,
-      after_pause_burst_ratio: (bursts[0] ?? Number.NaN) / perSecond || null,
-      after_pause_peak_ratio: bursts.length === 0 ? null : Math.max(...bursts) / perSecond,
+      allowance_used: worst(
+        judged.map(({ used }) => used),
+        Math.min,
+      ),
+      answered_429: worst(
+        judged.map(({ refused }) => refused),
+        Math.max,
+      ),
+      after_pause_burst_ratio: worst(
+        judged.map(({ burst }) => burst),
+        Math.max,
+      ),
+      after_pause_peak_ratio: worst(
+        judged.map(({ peak }) => peak),
+        Math.max,
+      ),
     },
     tables: [
       {
-        title: `Requests, with ${figure(measured.allowed)} allowed in the time measured`,
-        columns: ["when", "200", "429", "503"],
-        rows: [
-          row("start", within(answered, { fromMs: 0, untilMs: measured.fromMs })),
-          row("measured", inTime),
-          row("pause", paused),
-          row("all", answered),
-        ],
+        title: "Of the allowance, of all requests, and by the rate",
+        columns,
+        rows: figures.map(({ kind, used, refused, burst, peak }) => [
+          KINDS[kind],
+          figure(used),
+          ...[refused, burst, peak].map(figureOrNone),
+        ]),
       },
-      afterPause(after, answered, perSecond),
+      ...cases.flatMap((one) => tablesOf(one, perSecond)),
     ],
-    notes: bursts.length === 0 ? [`No request came within ${AFTER_PAUSE_S} s after the pause.`] : [],
+    notes: [],
   };
 }
 
@@ -165,36 +235,53 @@ const told = (endings: Endings): string[] =>
     .slice(0, ENDINGS_SHOWN)
     .map(([words, count]) => `${count} processes ended before their time: ${words}`);
 
-async function run(context: Context): Promise<Result> {
+async function runCase(context: Context, kind: AllowanceKind, endings: Endings): Promise<Case> {
   const perMinute = countOption(context, "requests");
   const processes = countOption(context, "processes");
   const burst = countOption(context, "burst");
-  const upstream = await startLimitedUpstream({ perMinute, burst, latencyMs: LATENCY_MS, turns: TURNS, tool: "read" });
+  context.progress(`The upstream has ${KINDS[kind]}`);
+  const limit = { kind, perMinute, burst };
+  const upstream = await startLimitedUpstream({ ...limit, latencyMs: LATENCY_MS, turns: TURNS, tool: "read" });
   const closeUpstream = context.scratch.defer(() => upstream.close());
-  const configFile = await layOut(await context.scratch.folder("limits"), upstream.baseUrl);
+  const configFile = await layOut(await context.scratch.folder(`limits-${kind}`), upstream.baseUrl);
   const server = await startServer({ scratch: context.scratch, configFile });
   const over = new AbortController();
-  const endings: Endings = new Map();
   const busy = Promise.all(Array.from({ length: processes }, () => keepBusy(server.client, endings, over.signal))).then(
     (): never => {
       throw new Error("Nobody was at work any more.");
     },
   );
-  const observed = await Promise.race([observe(context, upstream, perMinute), busy]);
+  const observed = await Promise.race([observe(context, upstream), busy]);
   // What comes while the server stops is nobody's wish any more.
   const answered = [...upstream.answered];
   over.abort();
   await busy.catch(() => undefined);
   await server.stop();
   await closeUpstream();
-  const result = report(observed, answered, perMinute);
+  return { kind, observed, answered };
+}
+
+async function run(context: Context): Promise<Result> {
+  const endings: Endings = new Map();
+  const cases: Case[] = [];
+  for (const kind of kindsOf(context)) cases.push(await runCase(context, kind, endings));
+  const result = report(cases, countOption(context, "requests"));
   return { ...result, notes: [...result.notes, ...told(endings)] };
+}
+
+function kindsOf({ options }: Context): readonly AllowanceKind[] {
+  const { limit = "all" } = options;
+  if (limit === "all") return ALLOWANCES;
+  const kind = ALLOWANCES.find((known) => known === limit);
+  if (kind === undefined) throw new Missing(`--limit must be all, ${ALLOWANCES.join(", ")}, not "${limit}".`);
+  return [kind];
 }
 
 export const limits: Benchmark = {
   name: "limits",
   doc: "how well a provider's limit on requests, told in its headers, is used and kept to; also after a pause",
   options: {
+    limit: { default: "all", doc: `the kind of limit: all, ${ALLOWANCES.join(", ")}` },
     requests: { default: "600", doc: "requests a minute that the upstream allows" },
     burst: { default: "60", doc: "requests that it allows at once when it was not asked for a while" },
     processes: { default: "40", doc: "processes that ask without a break" },

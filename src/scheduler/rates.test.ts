@@ -291,6 +291,21 @@ describe("after a pause", () => {
     expect(starts.filter((start) => start === 3_000)).toHaveLength(2);
   });
 
+  it("what it saved up goes at twice the pace of the limit, all of it, and not at a stroke", async () => {
+    const crowd = crowdOf({ concurrency: 64, requestsPerMinute: 6_000 });
+    for (const who of roots("a", 80)) crowd.ask(who, { serviceMs: 20, again: true });
+    crowd.at(10_000, () => crowd.turns.report("r", { pausedUntilMs: crowd.startMs + 15_000 }));
+    await crowd.run(30_000);
+    const starts = startsOf(crowd);
+    const after = starts.filter((start) => start > 15_000);
+    const inSecond = (from: number): number => after.filter((start) => start >= from && start < from + 1_000).length;
+    // 100 a second is the limit. The slot times of those first few that slow start allows are short of it.
+    for (const start of after) expect(inSecond(start)).toBeLessThanOrEqual(2 * 100 + 11);
+    // What flowed in while it paused was all that the bucket holds, which is used within a few seconds.
+    expect(inSecond(15_200)).toBeGreaterThan(150);
+    expect(starts.filter((start) => start > 16_500).length).toBeGreaterThanOrEqual(1_340);
+  });
+
   it("nobody is woken while nobody waits", async () => {
     const crowd = crowdOf({});
     const abort = new AbortController();

@@ -9,7 +9,9 @@
 // call wait for 59; so most of it is kept for the time that remains, and a call of any class goes soon if it is the next.
 //
 // After a pause calls come back by slow start (V. Jacobson: "Congestion Avoidance and Control", SIGCOMM 1988): one, and with
-// each success one more, which doubles them from round to round up to all slots; a further refusal halves.
+// each success one more, which doubles them from round to round up to all slots; a further refusal halves. What the pause saved
+// up is not spent at a stroke either, on a provider that has just recovered: where a limit of requests is known, calls go at
+// RECOVERY_PACE times its pace for RECOVERY_TIMES the length of the pause, in which all of it can be used.
 //
 // Boundary: time is handed in with each question. Whose call it is, is not known here.
 //
@@ -18,6 +20,7 @@
 //   R2. The tighter of what is configured and what is reported holds.
 //   R3. In no minute do more calls begin than the configured limit and BURST_SHARE of it; likewise tokens, as corrected at the end of each call.
 //   R4. No call begins in a pause, and after it at most as many are in flight as have shown to be welcome.
+//   R5. For a time after it no more calls begin in any part of it than RECOVERY_PACE times the limit's pace, and what RECOVERY_SLACK_MS give.
 import type { RateReport, RateWindow, Resource } from "../ports/scheduler.ts";
 
 /** Of a configured limit for a minute, what may go at once after a calm. */
@@ -38,6 +41,12 @@ const RESET_MARGIN_MS = 50;
 /** The share of a pause that is added by chance, so that many do not come back at once, and the most. */
 const JITTER_SHARE = 0.1;
 const JITTER_MS_MAX = 1_000;
+
+/** After a pause: by the pace of the limit, how fast calls go, and by the length of the pause, for how long. */
+const RECOVERY_PACE = 2;
+const RECOVERY_TIMES = 2;
+/** What was not used at its moment, since a timer is late, may still be used. Milliseconds. */
+const RECOVERY_SLACK_MS = 50;
 
 /** Why no call may begin now, and until when; null if that depends on an answer. Milliseconds since 1970. */
 export type Hold = { readonly by: "requests" | "tokens" | "pause"; readonly untilMs: number | null };
@@ -88,6 +97,8 @@ class Reported {
   #windowMs = MINUTE_MS;
   #left = Number.POSITIVE_INFINITY;
   #resetMs: number;
+  /** The least that was reported of this window. What is left of a window only shrinks, so a report of more is an older one. */
+  #least = Number.POSITIVE_INFINITY;
   /** As it was when what is left was last taken from a report of more. */
   #firstResetMs: number;
   /** The window has begun by our clock, and no report of it has come yet: it may be that nothing is left, so all of it is spread. */
@@ -154,11 +165,14 @@ class Reported {
     // A reset that has passed says nothing of the ones after it.
     if (first || filling || nowMs >= this.#firstResetMs) this.#firstResetMs = this.#resetMs;
     this.#fresh = false;
+    this.#least = first || filling ? remaining : Math.min(this.#least, remaining);
     const sure = remaining - unseen;
     // Less is left than we thought: others use it too, or it did not come back at once.
     if (this.#steady) this.#left = Math.max(Math.min(this.#left, remaining), sure);
     else if (!known || remaining < this.#left) this.#left = sure;
     else if (filling) this.#left = Math.max(this.#left, sure);
+    // What was taken for unseen has been answered since, and was in the count already.
+    else this.#left = Math.max(this.#left, this.#least - unseen);
   }
 
   /** What has flowed in since; never more than the bucket holds, which the last report says. */
@@ -242,6 +256,10 @@ export class Rates {
   /** Counts pauses: a call that began before one says nothing of the time after it. */
   #wave = 0;
   #waveInFlight = 0;
+  #pausedFromMs = Number.NEGATIVE_INFINITY;
+  #recoversUntilMs = Number.NEGATIVE_INFINITY;
+  /** While it recovers no call begins before this. */
+  #nextMs = Number.NEGATIVE_INFINITY;
 
   /** `random` answers at least 0 and below 1. */
   constructor(random: () => number) {
@@ -273,17 +291,21 @@ export class Rates {
     if (!this.limited) return null;
     if (nowMs < this.#pausedUntilMs) return { by: "pause", untilMs: this.#pausedUntilMs };
     if (this.#waveInFlight >= this.#welcome) return { by: "pause", untilMs: null };
-    const requestsMs = this.#requests.readyMs(1, nowMs);
+    const requestsMs = Math.max(this.#requests.readyMs(1, nowMs), this.#recovering(nowMs) ? this.#nextMs : nowMs);
     const tokensMs = tokens > 0 ? this.#tokens.readyMs(tokens, nowMs) : nowMs;
     if (requestsMs <= nowMs && tokensMs <= nowMs) return null;
     return requestsMs >= tokensMs ? { by: "requests", untilMs: requestsMs } : { by: "tokens", untilMs: tokensMs };
   }
 
-  begin(tokens: number): void {
+  begin(tokens: number, nowMs: number): void {
     this.#inFlight += 1;
     this.#tokensInFlight += tokens;
     this.#waveInFlight += 1;
     this.#requests.take(1);
+    if (this.#recovering(nowMs)) {
+      const stepMs = this.msPerCall / RECOVERY_PACE;
+      this.#nextMs = Math.max(this.#nextMs, nowMs - RECOVERY_SLACK_MS) + stepMs;
+    }
     if (tokens > 0) this.#tokens.take(tokens);
   }
 
@@ -312,11 +334,17 @@ export class Rates {
     return free && this.#requests.calm(nowMs) && this.#tokens.calm(nowMs);
   }
 
+  #recovering(nowMs: number): boolean {
+    return nowMs < this.#recoversUntilMs;
+  }
+
   #pause(untilMs: number, nowMs: number): void {
     const jitterMs = Math.min(JITTER_MS_MAX, JITTER_SHARE * Math.max(0, untilMs - nowMs)) * this.#random();
     // Several refusals of calls that were in flight together are one refusal.
     const again = nowMs < this.#pausedUntilMs;
+    if (!again) this.#pausedFromMs = nowMs;
     this.#pausedUntilMs = Math.max(this.#pausedUntilMs, untilMs + jitterMs);
+    this.#recoversUntilMs = this.#pausedUntilMs + RECOVERY_TIMES * (this.#pausedUntilMs - this.#pausedFromMs);
     if (again) return;
     this.#requests.refused();
     this.#tokens.refused();

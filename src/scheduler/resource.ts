@@ -251,7 +251,7 @@ export class ResourceQueue {
     this.#inUse += 1;
     this.#inUseByRank[rank] = (this.#inUseByRank[rank] ?? 0) + 1;
     const slot = new TakenSlot(this, occupation, { rank, tokens, wave: this.rates.wave });
-    this.rates.begin(tokens);
+    this.rates.begin(tokens, occupation.fromMs);
     return slot;
   }
 
