@@ -17,7 +17,7 @@ import type { Life } from "../ports/process.ts";
 import type { Shortage, Slot } from "../ports/scheduler.ts";
 import type { AMOUNTS } from "./amounts.ts";
 import { changeBudget } from "./operations.ts";
-import type { Demand } from "./performer.ts";
+import type { Demand } from "./performance.ts";
 import { PERFORMERS } from "./performers.ts";
 import { askHuman, refusal } from "./requests.ts";
 import { isBounded } from "./trees.ts";

@@ -4,7 +4,6 @@ import { issueLines, OsError } from "../abi/errors.ts";
 import type { Actor } from "../abi/events.ts";
 import type { Verdict } from "../abi/requests.ts";
 import { messageIdOf, processIdOf } from "../abi/ids.ts";
-import { PAGE_ROWS_MAX } from "../abi/limits.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { JsonObject } from "../abi/json.ts";
 import type { ProcessRow } from "../abi/process.ts";
@@ -18,6 +17,7 @@ import { explain, scheduledWaits } from "./explain.ts";
 import { assertAlive, changeBudget, deliver, signal } from "./operations.ts";
 import { entryOf } from "./process.ts";
 import { readEvents } from "./reader.ts";
+import { ALIVE, descendantsOf } from "./rows.ts";
 import type { Services } from "./services.ts";
 import { nice } from "./standing.ts";
 import { rowOfRecord } from "./transition.ts";
@@ -140,11 +140,7 @@ async function list(services: Services, args: Args<"process.list">): Promise<Out
       ? {}
       : {
           states:
-            args.state === "alive"
-              ? (["ready", "running", "waiting", "stopped"] as const)
-              : args.state === "running"
-                ? (["ready", "running"] as const)
-                : [args.state],
+            args.state === "alive" ? ALIVE : args.state === "running" ? (["ready", "running"] as const) : [args.state],
         };
   const { root, prefix, before, limit } = args;
   const query = { ...states, limit, ...(root && { root }), ...(prefix && { prefix }) };
@@ -163,23 +159,12 @@ async function list(services: Services, args: Args<"process.list">): Promise<Out
 /** What a process and its descendants have used up and reserved, by their rows. */
 async function totalOf(
   { ports }: Services,
-  { pid, root, spent, reserved }: ProcessRecord,
+  record: ProcessRecord,
 ): Promise<{ spent: ProcessRow["spent"]; reserved: ProcessRow["reserved"] }> {
-  const rows: ProcessRecord[] = [];
-  for (let before: ProcessId | undefined; ;) {
-    const page = await ports.store.processes({ root, limit: PAGE_ROWS_MAX, ...(before && { before }) });
-    rows.push(...page);
-    before = page.at(-1)?.pid;
-    if (page.length < PAGE_ROWS_MAX) break;
-  }
-  const within = new Set<ProcessId>([pid]);
-  const total = { spent, reserved };
-  // Oldest first: a parent comes before its children.
-  for (const row of rows.toReversed()) {
-    if (row.parent === null || !within.has(row.parent)) continue;
-    within.add(row.pid);
-    total.spent = plus(total.spent, row.spent);
-    total.reserved = plus(total.reserved, row.reserved);
+  const total = { spent: record.spent, reserved: record.reserved };
+  for (const { spent, reserved } of await descendantsOf(ports.store, record)) {
+    total.spent = plus(total.spent, spent);
+    total.reserved = plus(total.reserved, reserved);
   }
   return total;
 }

@@ -12,7 +12,7 @@ import type { Json, JsonObject } from "../abi/json.ts";
 import type { Invocation, Settlement as FoundOut } from "../ports/tools.ts";
 import type { LiveCall } from "./call.ts";
 import type { Entry } from "./journal.ts";
-import type { Performed } from "./performer.ts";
+import type { Performed } from "./performance.ts";
 import { PERFORMERS } from "./performers.ts";
 import { askHuman, describeCall } from "./requests.ts";
 import { idempotencyKey } from "./tool-call.ts";

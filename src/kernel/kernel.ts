@@ -6,7 +6,7 @@ import { Bus } from "./bus.ts";
 import { Commits } from "./commits.ts";
 import { Contexts } from "./contexts.ts";
 import { operate } from "./control.ts";
-import { HeldLocks } from "./locks.ts";
+import { LockRecovery } from "./lock-recovery.ts";
 import { follow } from "./reader.ts";
 import { Runner } from "./runner.ts";
 import type { KernelOptions, KernelPorts, Services } from "./services.ts";
@@ -49,7 +49,7 @@ export function createKernel(ports: KernelPorts, options: KernelOptions): Kernel
     contexts: new Contexts(store),
     trees: new Trees({ store, budgets: scheduler.budgets }),
     schedules,
-    locks: new HeldLocks({ store, table, locks: scheduler.locks }),
+    locks: new LockRecovery({ store, table, locks: scheduler.locks }),
   };
   runs.join(services);
   return {

@@ -1,18 +1,11 @@
 // How processes come to be and how they end, where several things happen at once.
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { done, fakeModel, fakeTools, say } from "../../test/system.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Store } from "../ports/store.ts";
-import { eventually, gate, replaced, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
+import { eventually, gate, replaced, type Scene, scenes, type SceneOptions, turns } from "./scene.fake.ts";
 
-const open: Scene[] = [];
-afterEach(() => open.splice(0).forEach((one) => one.close()));
-
-async function boot(options: SceneOptions): Promise<Scene> {
-  const booted = await scene(options);
-  open.push(booted);
-  return booted;
-}
+const boot = scenes();
 
 const sleeper: SceneOptions["agents"][string] = {
   run: async (sys) => (await sys.message.receive({})).message?.body ?? null,

@@ -20,6 +20,7 @@ import { CHAIN_START } from "./journal.ts";
 import { entryOf, type Prepared, type Process } from "./process.ts";
 import { recount } from "./recount.ts";
 import { describeCall } from "./requests.ts";
+import { ALIVE, descendantsOf } from "./rows.ts";
 import type { Services } from "./services.ts";
 import { ROOT_BOUNDS } from "./trees.ts";
 
@@ -250,14 +251,15 @@ function endOne(services: Services, process: Process, { exit, by }: { exit: Exit
 /** Characters of a line that says what a call was doing. */
 const WHAT_MAX = 300;
 
-const PAGE = 1000;
 /** Processes that are brought into memory at once. */
 const TOGETHER = 64;
 
 /** All living descendants, in memory and pinned: those on disk, and those whose creation is still on its way there. */
 export async function gather(services: Services, process: Process, family: Process[]): Promise<void> {
-  const children = await childrenOf(services, process);
-  let level: readonly ProcessId[] = [...process.children, ...(children.get(process.pid) ?? [])];
+  const rows = await descendantsOf(services.ports.store, process, ALIVE);
+  const children = Map.groupBy(rows, ({ parent }) => parent);
+  const onDisk = (pid: ProcessId): ProcessId[] => (children.get(pid) ?? []).map((row) => row.pid);
+  let level: readonly ProcessId[] = [...process.children, ...onDisk(process.pid)];
   while (level.length > 0) {
     const found: Process[] = [];
     const pids = [...new Set(level)];
@@ -266,26 +268,7 @@ export async function gather(services: Services, process: Process, family: Proce
       found.push(...some.filter((one) => one !== undefined));
     }
     family.push(...found);
-    level = found.flatMap((one) => [...one.children, ...(children.get(one.pid) ?? [])]);
-  }
-}
-
-/** The living children of each process of a tree, as far as they are on disk. */
-async function childrenOf({ ports }: Services, { record, root, pid }: Process): Promise<Map<ProcessId, ProcessId[]>> {
-  const children = new Map<ProcessId, ProcessId[]>();
-  // A process that has no child needs no look at all the others of its tree.
-  const [any] = await ports.store.processes({ parent: pid, limit: 1 });
-  if (any === undefined) return children;
-  for (let before: ProcessId | undefined; ;) {
-    const page = await ports.store.processes({ root, limit: PAGE, ...(before === undefined ? {} : { before }) });
-    for (const { pid: child, parent, state, depth } of page) {
-      if (parent === null || state === "exited" || depth <= record.depth) continue;
-      const known = children.get(parent);
-      if (known === undefined) children.set(parent, [child]);
-      else known.push(child);
-    }
-    before = page.at(-1)?.pid;
-    if (page.length < PAGE) return children;
+    level = found.flatMap((one) => [...one.children, ...onDisk(one.pid)]);
   }
 }
 

@@ -11,7 +11,7 @@ import type { ModelAnswer, ModelRequest, Price } from "../ports/model.ts";
 import type { RateReport } from "../ports/scheduler.ts";
 import { noContext } from "./contexts.ts";
 import { encodeAnswer } from "./encoding.ts";
-import type { Demand, Left, Performed } from "./performer.ts";
+import type { Demand, Left, Performed } from "./performance.ts";
 import type { Services } from "./services.ts";
 import type { CallContext } from "./waiting.ts";
 

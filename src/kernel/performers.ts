@@ -12,7 +12,7 @@ import { NOTHING_SPENT } from "./amounts.ts";
 import { conceive } from "./lifecycle.ts";
 import { generate, modelDemand } from "./model-call.ts";
 import { deliver, signal } from "./operations.ts";
-import { type Demand, type Performed, type Performer, value } from "./performer.ts";
+import { type Demand, type Performed, type Performer, value } from "./performance.ts";
 import { askHuman, refusal } from "./requests.ts";
 import { callTool, toolDemand } from "./tool-call.ts";
 import { type CallContext, untilMsOf, waitUntil } from "./waiting.ts";

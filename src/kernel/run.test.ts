@@ -1,18 +1,11 @@
 // What a program sees, and in which order: live and when it runs again.
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { done, fakeTools, type TestProgram } from "../../test/system.ts";
 import { CALLS_IN_FLIGHT_MAX } from "../abi/limits.ts";
 import type { Json } from "../abi/json.ts";
-import { eventually, gate, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
+import { eventually, gate, type Scene, scenes, type SceneOptions, turns } from "./scene.fake.ts";
 
-const open: Scene[] = [];
-afterEach(() => open.splice(0).forEach((one) => one.close()));
-
-async function boot(options: SceneOptions): Promise<Scene> {
-  const booted = await scene(options);
-  open.push(booted);
-  return booted;
-}
+const boot = scenes();
 
 /** Lets a program run to its end, and verifies it. */
 async function ranAndVerified(

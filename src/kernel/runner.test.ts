@@ -1,5 +1,5 @@
 // Which processes are in memory: room, parking, stopping, and a store that fails.
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { done, fakeTools, type TestOptions } from "../../test/system.ts";
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
@@ -10,20 +10,13 @@ import {
   holds,
   replaced,
   type Scene,
-  scene,
+  scenes,
   type SceneOptions,
   slowed,
   turns,
 } from "./scene.fake.ts";
 
-const open: Scene[] = [];
-afterEach(() => open.splice(0).forEach((one) => one.close()));
-
-async function boot(options: SceneOptions): Promise<Scene> {
-  const booted = await scene(options);
-  open.push(booted);
-  return booted;
-}
+const boot = scenes();
 
 const listener: TestOptions["agents"][string] = {
   run: async (sys) => (await sys.message.receive({})).message?.body ?? null,
@@ -137,7 +130,10 @@ describe("stop and cont", () => {
       const pid = await system.start("listener");
       await waiting(system, 1);
       await system.operate("process.signal", { pid, signal: "stop", reason: "" }, "test");
-      expect(await system.operate("process.signal", { pid, signal: "stop", reason: "" }, "test")).toEqual({ pids: [], calls: [] });
+      expect(await system.operate("process.signal", { pid, signal: "stop", reason: "" }, "test")).toEqual({
+        pids: [],
+        calls: [],
+      });
       await system.operate("message.send", { pid, body: "meanwhile" }, "test");
       await turns();
       expect(await system.state(pid)).toBe("stopped");

@@ -14,21 +14,22 @@ import type { ProcessId } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import { rankOf } from "../abi/scheduling.ts";
 import type { ReadyOrder } from "../ports/scheduler.ts";
-import type { ProcessRecord } from "../ports/store.ts";
 import { end } from "./lifecycle.ts";
 import { entryOf, type Process, standingOf } from "./process.ts";
 import { least } from "./amounts.ts";
 import { Recall } from "./recall.ts";
+import { rowsOf } from "./rows.ts";
 import { type Issued, type Notice, Run, type RunEvents } from "./run.ts";
 import type { Runs, Services } from "./services.ts";
 import { syscall } from "./syscall.ts";
 
-const PAGE = 1000;
 /** How long the runner waits before it tries a store that failed again. */
 const RETRY_MS = [500, 1000, 2000, 5000, 10_000];
 /** After so long without a failure the store is taken to work. */
 const CALM_MS = 60_000;
 const LOOK_AGAIN_MS = 250;
+/** Processes that are woken at once. */
+const DUE_TOGETHER = 1000;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export class Runner implements Runs {
@@ -196,18 +197,7 @@ export class Runner implements Runs {
   /** Queues everything that was ready when the system stopped, oldest first, and sets the alarm for what waits. */
   async #recover(): Promise<void> {
     const { store } = this.#of().ports;
-    let before: ProcessId | undefined;
-    const ready: ProcessRecord[] = [];
-    for (;;) {
-      const page = await store.processes({
-        states: ["ready", "running"],
-        limit: PAGE,
-        ...(before === undefined ? {} : { before }),
-      });
-      ready.push(...page);
-      before = page.at(-1)?.pid;
-      if (page.length < PAGE) break;
-    }
+    const ready = await Array.fromAsync(rowsOf(store, { states: ["ready", "running"] }));
     for (const record of ready.reverse()) this.#ready.add(standingOf(record));
     this.#alarmMs = Infinity;
     this.alarm((await store.nextWakeMs()) ?? Infinity);
@@ -418,7 +408,7 @@ export class Runner implements Runs {
     for (const { process } of [...this.#runs.values()])
       if (this.#isLate(process)) this.#endLate(process).catch((error: unknown) => this.halt(error));
     const due = async (): Promise<void> => {
-      const pids = await ports.store.due(nowMs, PAGE);
+      const pids = await ports.store.due(nowMs, DUE_TOGETHER);
       for (const pid of pids) this.wake(pid);
       // Those just woken stand as due until they have gone on; what is still due then is looked at again.
       const nextMs = least(await ports.store.nextWakeMs(), this.#nextDeadlineMs(nowMs));

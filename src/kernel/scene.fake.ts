@@ -1,6 +1,7 @@
 // A kernel on a store in memory for the tests of this folder, and what they do with it again and again.
 //
 // The store's operations can be replaced, so that a test decides when, and whether, each of them answers.
+import { afterEach } from "vitest";
 import { MemoryMedium, openMemoryStore } from "../../test/simulation/store-memory.ts";
 import { bootTest, type TestOptions, type TestSystem } from "../../test/system.ts";
 import type { Event } from "../abi/events.ts";
@@ -113,4 +114,15 @@ export async function scene(options: SceneOptions): Promise<Scene> {
       return medium;
     },
   });
+}
+
+/** What boots scenes for the tests of a file; each is closed after its test. */
+export function scenes(): (options: SceneOptions) => Promise<Scene> {
+  const open: Scene[] = [];
+  afterEach(() => open.splice(0).forEach((one) => one.close()));
+  return async (options) => {
+    const booted = await scene(options);
+    open.push(booted);
+    return booted;
+  };
 }

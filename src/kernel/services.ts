@@ -17,7 +17,7 @@ import type { Bus } from "./bus.ts";
 import type { Contexts } from "./contexts.ts";
 import type { Commits } from "./commits.ts";
 import type { OsError } from "../abi/errors.ts";
-import type { HeldLocks } from "./locks.ts";
+import type { LockRecovery } from "./lock-recovery.ts";
 import type { Notice, Run } from "./run.ts";
 import type { Schedules } from "./schedules.ts";
 import type { ProcessTable } from "./table.ts";
@@ -69,7 +69,7 @@ export type Services = {
   readonly bus: Bus;
   readonly contexts: Contexts;
   readonly trees: Trees;
-  readonly locks: HeldLocks;
+  readonly locks: LockRecovery;
   readonly schedules: Schedules;
   readonly runs: Runs;
 };

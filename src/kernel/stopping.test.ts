@@ -1,17 +1,10 @@
 // What a stop does to the calls under way: those that are being performed end and are recorded, the others are not begun.
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { done, fakeModel, fakeTools, say, type TestOptions } from "../../test/system.ts";
 import type { ProcessId } from "../abi/ids.ts";
-import { eventually, gate, type Scene, scene, turns } from "./scene.fake.ts";
+import { eventually, gate, type Scene, scenes, turns } from "./scene.fake.ts";
 
-const open: Scene[] = [];
-afterEach(() => open.splice(0).forEach((one) => one.close()));
-
-async function boot(options: TestOptions extends infer Options ? Omit<Options, "store"> : never): Promise<Scene> {
-  const booted = await scene(options);
-  open.push(booted);
-  return booted;
-}
+const boot = scenes();
 
 const signal = (system: Scene, pid: ProcessId, sent: "stop" | "cont" | "kill"): Promise<unknown> =>
   system.operate("process.signal", { pid, signal: sent, reason: "" }, "test");

@@ -16,7 +16,7 @@ import type { Decision } from "../ports/identity.ts";
 import { admit } from "./admission.ts";
 import { differenceOf, type LiveCall, receive } from "./call.ts";
 import { intend, perform, type Settled, untilKnown } from "./dispatch.ts";
-import type { Performed } from "./performer.ts";
+import type { Performed } from "./performance.ts";
 import { record } from "./record.ts";
 import { askHuman, describeCall, refusal } from "./requests.ts";
 import type { Issued, Run } from "./run.ts";
@@ -54,8 +54,9 @@ async function attempt(context: CallContext): Promise<Performed> {
   const admission = await admit(context); //                     7  admit: admission.ts
   let performed: Performed | undefined;
   try {
-    const { number } = context.call;
-    if (!context.run.begin(number, admission === undefined ? undefined : context.call)) throw withheld(number);
+    const { number, attempts } = context.call;
+    // Only calls of models and tools count as attempts.
+    if (!context.run.begin(number, attempts.length === 0 ? undefined : context.call)) throw withheld(number);
     await intend(context); //                                    8  intend
     performed = await perform(context); //                       9  perform
     return performed;

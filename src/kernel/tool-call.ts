@@ -3,7 +3,7 @@ import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { JsonObject } from "../abi/json.ts";
 import type { Spent } from "../abi/process.ts";
-import { type Demand, type Performed, value } from "./performer.ts";
+import { type Demand, type Performed, value } from "./performance.ts";
 import { filled } from "./requests.ts";
 import type { CallContext } from "./waiting.ts";
 

@@ -15,8 +15,7 @@ import type { TreeBounds } from "../abi/scheduling.ts";
 import type { Life } from "../ports/process.ts";
 import type { Budgets } from "../ports/scheduler.ts";
 import type { ProcessRecord, Store } from "../ports/store.ts";
-
-const PAGE = 1000;
+import { treeOf } from "./rows.ts";
 
 type Node = {
   readonly parent: Node | null;
@@ -108,18 +107,11 @@ export class Trees {
   }
 
   async #open(root: ProcessId): Promise<void> {
-    const records: ProcessRecord[] = [];
-    for (;;) {
-      // By the parent's place: those of a page that was read before are not there again, since pages go on from the newest.
-      const before = records.at(-1)?.pid;
-      const page = await this.#store.processes({ root, limit: PAGE, ...(before === undefined ? {} : { before }) });
-      records.push(...page);
-      if (page.length < PAGE) break;
-    }
+    const records = await treeOf(this.#store, root);
     if (!this.#opening.has(root) || this.#trees.has(root)) return;
     const tree: Tree = new Map();
     this.#trees.set(root, tree);
-    for (const record of records.toReversed()) {
+    for (const record of records) {
       const parent = record.parent === null ? null : (tree.get(record.parent) ?? null);
       this.#budgets.open(accountOf(record), { restored: true });
       enter(tree, parent, record);

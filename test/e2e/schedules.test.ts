@@ -93,8 +93,7 @@ describe("a time that comes", () => {
 describe("times that were missed", () => {
   it("have what the schedule says: none, one, or one each; and once, also if the server is killed again", async () => {
     const policies = ["skip", "once", "all"] as const;
-    for (const missed of policies)
-      await add(`yearly-${missed}`, "0 0 1 1 *", "--missed", missed, "--overlap", "allow");
+    for (const missed of policies) await add(`yearly-${missed}`, "0 0 1 1 *", "--missed", missed, "--overlap", "allow");
     for (const missed of ["skip", "once"] as const) await add(`moment-${missed}`, "1h", "--missed", missed);
     await crash();
     const year = new Date().getUTCFullYear();

@@ -2,12 +2,10 @@
 import type { ProcessId } from "../abi/ids.ts";
 import type { Locks } from "../ports/scheduler.ts";
 import type { Store } from "../ports/store.ts";
+import { ALIVE, rowsOf } from "./rows.ts";
 import type { ProcessTable } from "./table.ts";
 
-const PAGE = 1000;
-const ALIVE = ["ready", "running", "waiting", "stopped"] as const;
-
-export class HeldLocks {
+export class LockRecovery {
   readonly #store: Store;
   readonly #table: ProcessTable;
   readonly #locks: Locks;
@@ -34,19 +32,10 @@ export class HeldLocks {
   }
 
   async #restore(): Promise<void> {
-    for (let before: ProcessId | undefined; ;) {
-      const page = await this.#store.processes({
-        states: ALIVE,
-        limit: PAGE,
-        ...(before === undefined ? {} : { before }),
-      });
-      for (const { pid, locks, waits } of page) {
-        if (locks.length === 0) continue;
-        await this.#takeBack(pid);
-        for (const wait of waits) if (wait.on === "process") this.#locks.waitsForExit(pid, wait.call, wait.pid);
-      }
-      before = page.at(-1)?.pid;
-      if (page.length < PAGE) return;
+    for await (const { pid, locks, waits } of rowsOf(this.#store, { states: ALIVE })) {
+      if (locks.length === 0) continue;
+      await this.#takeBack(pid);
+      for (const wait of waits) if (wait.on === "process") this.#locks.waitsForExit(pid, wait.call, wait.pid);
     }
   }
 
