@@ -24,6 +24,9 @@ export const tenantSchema = z
   .regex(/^[a-zA-Z0-9][\w.-]{0,63}$/, "is not a name of a tenant (letters, digits, _ . -; at most 64)");
 export const DEFAULT_TENANT = "default";
 
+/** The pace at which a tree grows is kept like a resource's limit, under this with the pid of its root behind it. */
+export const PACE_PREFIX = "spawn:";
+
 /** How far a tree may grow below a process. Counted for each process that states them, over its whole subtree. */
 export const treeBoundsSchema = z.strictObject({
   /** Generations below it. */

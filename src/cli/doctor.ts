@@ -73,6 +73,7 @@ function linesOf(context: Context, found: Inspected, server: string | null): str
     return [[{ text: state, paint: colours[state] }, oneLine(name), head], ...more.map((line) => ["", "", line])];
   });
   const lines = table(columns, rows, { columns: undefined, paintTitle: paint.dim });
+  const resources = resourceLines(screen, found.resources);
   return [
     ...pairs(
       facts.filter(([, value]) => value !== ""),
@@ -80,6 +81,6 @@ function linesOf(context: Context, found: Inspected, server: string | null): str
     ),
     "",
     ...lines,
-    ...(found.resources.length === 0 ? [] : ["", ...resourceLines(screen, found.resources)]),
+    ...(resources.length === 0 ? [] : ["", ...resources]),
   ];
 }

@@ -135,6 +135,13 @@ describe("limits", () => {
         waiting: { critical: 0, interactive: 0, standard: 0, batch: 0 },
         meanServiceMs: null,
       },
+      ...["p_grows", "p_calm"].map((pid, at) => ({
+        name: `spawn:${pid}`,
+        slots: 256,
+        inUse: 0,
+        waiting: { critical: 0, interactive: 0, standard: at === 0 ? 12 : 0, batch: 0 },
+        meanServiceMs: 0,
+      })),
     ];
     expect(await host.reeve("limits")).toEqual({
       status: 0,
@@ -144,6 +151,8 @@ describe("limits", () => {
         "RESOURCE          SLOTS  IN USE  MEAN TIME  WAITING",
         "model:openai          4       4         2s  2 interactive, 1,940 batch",
         "tool:shop.refund      1       0          -",
+        "",
+        "The tree of p_grows waits to grow: 12 standard",
       ),
       err: expect.stringContaining("npx reeve up") as string,
     });

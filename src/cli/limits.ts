@@ -63,13 +63,15 @@ export const limits: CliCommand = {
 
 const lowerFirst = (text: string): string => text.slice(0, 1).toLowerCase() + text.slice(1);
 
+const orNone = (lines: string[]): string[] => (lines.length === 0 ? ["No resource has been used yet."] : lines);
+
 async function showResources(context: Context, client: Client, server: string | null): Promise<void> {
   const { memory, resources } = await client.system.inspect({});
   const { screen } = context;
   context.answer({ memory, resources }, () => [
     ...pairs([["memory", memoryText(memory)]], screen.paint.dim),
     "",
-    ...(resources.length === 0 ? ["No resource has been used yet."] : resourceLines(screen, resources)),
+    ...orNone(resourceLines(screen, resources)),
   ]);
   if (server === null && !context.json)
     context.screen.message(`No server is running, so nothing is in use: ${context.typed("up")}`);

@@ -6,6 +6,7 @@ import { messageIdOf, type ProcessId, processIdOf } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
 import { CALLS_IN_FLIGHT_MAX, LEASE_MS_DEFAULT } from "../abi/limits.ts";
 import type { Exit } from "../abi/process.ts";
+import { PACE_PREFIX } from "../abi/scheduling.ts";
 import type { Args, ProcessCall } from "../abi/syscalls.ts";
 import type { HeldLock, Locks } from "../ports/scheduler.ts";
 import { NOTHING_SPENT } from "./amounts.ts";
@@ -27,7 +28,7 @@ const argsOf = <Name extends ProcessCall>({ call }: CallContext, _name: Name): A
  */
 const spawnDemand = ({ services, run }: CallContext): Demand => ({
   resource: {
-    name: `spawn:${run.process.root}`,
+    name: `${PACE_PREFIX}${run.process.root}`,
     concurrency: CALLS_IN_FLIGHT_MAX,
     requestsPerMinute: services.options.limits.spawnsPerMinute,
   },

@@ -1,5 +1,5 @@
 // The resources of the system as a table: what is in use, and who waits for it.
-import { CLASSES } from "../../abi/scheduling.ts";
+import { CLASSES, PACE_PREFIX } from "../../abi/scheduling.ts";
 import type { Output } from "../../abi/syscalls.ts";
 import { count, duration } from "../terminal/figures.ts";
 import type { Screen } from "../terminal/screen.ts";
@@ -23,9 +23,11 @@ const waitingText = (waiting: Resource["waiting"]): string =>
     .map((name) => `${count(waiting[name])} ${name}`)
     .join(", ");
 
-/** The lines of the table; none where there is no resource. */
-export function resourceLines({ paint, columns }: Screen, resources: readonly Resource[]): string[] {
-  if (resources.length === 0) return [];
+/** The lines of the table, and one for each tree that waits to grow; none where there is neither. */
+export function resourceLines({ paint, columns }: Screen, all: readonly Resource[]): string[] {
+  const resources = all.filter(({ name }) => !name.startsWith(PACE_PREFIX));
+  const paces = all.filter(({ name }) => name.startsWith(PACE_PREFIX)).flatMap(paceText);
+  if (resources.length === 0) return paces;
   const rows = resources.map(({ name, slots, inUse, waiting, meanServiceMs }): Cell[] => [
     oneLine(name),
     count(slots),
@@ -33,7 +35,13 @@ export function resourceLines({ paint, columns }: Screen, resources: readonly Re
     meanServiceMs === null ? "-" : duration(meanServiceMs),
     waitingText(waiting),
   ]);
-  return table(COLUMNS, rows, { columns, paintTitle: paint.dim });
+  return [...table(COLUMNS, rows, { columns, paintTitle: paint.dim }), ...(paces.length === 0 ? [] : ["", ...paces])];
+}
+
+/** What a tree that grows faster than it may waits for; nothing of one that does not. */
+function paceText({ name, waiting }: Resource): string[] {
+  const text = waitingText(waiting);
+  return text === "" ? [] : [`The tree of ${oneLine(name.slice(PACE_PREFIX.length))} waits to grow: ${text}`];
 }
 
 /** `3 of at most 1,000 processes in memory, 12 wait for room in it` */
