@@ -6,6 +6,7 @@
 // always granted), it does not.
 import { afterEach, describe, expect, it } from "vitest";
 import type { Budget } from "../../src/abi/agents.ts";
+import { OsError } from "../../src/abi/errors.ts";
 import type { Scheduler } from "../../src/ports/scheduler.ts";
 import { bootTest, done, fakeModel, fakeTools, replacing, say, type TestSystem, testScheduler } from "../system.ts";
 import { type Medium, temporaryMedium } from "./temporary.ts";
@@ -109,6 +110,38 @@ describe("K10 reserve, then spend", () => {
   it("breaks when the reservation is unplugged", async () => {
     const { used } = await spend({ calls: 11 }, unplugged());
     expect(used.calls).toBeGreaterThan(11);
+  });
+
+  it("holds for time: what a process begins after its time is over is refused, and breaks when that is unplugged", async () => {
+    const late = async (scheduler: Scheduler): Promise<unknown> => {
+      const medium = temporaryMedium();
+      mediums.push(medium);
+      const system = await bootTest({
+        store: await medium.open(),
+        parts: { scheduler },
+        tools: fakeTools({ "t.count": { manifest: { effect: "read" }, run: () => done("ok") } }),
+        agents: {
+          late: {
+            manifest: { tools: ["t.count"] },
+            run: async (sys) => {
+              await sys.clock.sleep({ ms: 60 });
+              return sys.tool.call({ tool: "t.count", args: {} }).then(
+                () => "made",
+                (error: unknown) => (OsError.is(error) ? error.code : "another fault"),
+              );
+            },
+          },
+        },
+      });
+      const wishes = { agent: "late", task: null, budget: { wallMs: 20 } };
+      const { pid } = await system.operate("process.spawn", wishes, "test");
+      const { exit } = await system.operate("process.wait", { pid }, "test");
+      system.close();
+      await system.store.close();
+      return exit?.how === "completed" ? exit.result : exit;
+    };
+    expect(await late(testScheduler())).toBe("budget_exhausted");
+    expect(await late(unplugged())).toBe("made");
   });
 
   it("holds over a crash: what was under way stays charged", async () => {

@@ -4,7 +4,10 @@
 // Method: calls of a batch tree are queued by the hundred at a tool with two slots; then an interactive process calls it.
 // Whole, at most the two in flight end before it is served. Unplugged (everybody has the same class), it stands behind them all.
 import { afterEach, describe, expect, it } from "vitest";
+import type { ProcessId } from "../../src/abi/ids.ts";
+import type { Json } from "../../src/abi/json.ts";
 import type { Class } from "../../src/abi/scheduling.ts";
+import type { KernelLimits } from "../../src/kernel/services.ts";
 import type { Scheduler, Standing } from "../../src/ports/scheduler.ts";
 import { bootTest, done, fakeTools, replacing, type TestSystem, testScheduler } from "../system.ts";
 import { type Medium, temporaryMedium } from "./temporary.ts";
@@ -30,21 +33,31 @@ function unplugged(): Scheduler {
   };
 }
 
-type Served = { readonly who: string }[];
+/** `beside`: how many of its kind were in their slots already. */
+type Served = { readonly who: string; readonly beside: number }[];
 
-async function boot(scheduler: Scheduler, served: Served): Promise<TestSystem> {
+async function boot(
+  scheduler: Scheduler,
+  served: Served,
+  { reserved = {} }: Pick<Partial<KernelLimits>, "reserved"> = {},
+): Promise<TestSystem> {
   const medium = temporaryMedium();
   mediums.push(medium);
+  const running = new Map<Json, number>();
   const call = { tools: ["t.slow"] };
   return bootTest({
     store: await medium.open(),
     parts: { scheduler },
+    limits: { reserved },
     tools: fakeTools({
       "t.slow": {
         manifest: { effect: "read", concurrency: SLOTS },
-        run: async ({ who }) => {
-          served.push({ who: who as string });
+        run: async ({ who = "" }) => {
+          const beside = running.get(who) ?? 0;
+          served.push({ who: who as string, beside });
+          running.set(who, beside + 1);
           await new Promise((resolve) => setTimeout(resolve, SERVICE_MS));
+          running.set(who, (running.get(who) ?? 0) - 1);
           return done("ok");
         },
       },
@@ -113,6 +126,74 @@ describe("K11 the urgent does not wait for the idle", () => {
 
   it("breaks when classes are unplugged: it stands behind the whole flood", async () => {
     expect(await overtakenBy(unplugged())).toBeGreaterThan(FLOOD / 2);
+  });
+
+  it("holds: a slot that is kept for the urgent is left free by the others, and breaks when that is unplugged", async () => {
+    const mostOfFlood = async (scheduler: Scheduler): Promise<number> => {
+      const served: Served = [];
+      const system = await boot(scheduler, served, { reserved: { "tool:t.slow": { interactive: 1 } } });
+      const ended = await start(system, "flood");
+      await ended();
+      system.close();
+      await system.store.close();
+      return 1 + Math.max(...served.map(({ beside }) => beside));
+    };
+    const whole = schedulerOf(60_000);
+    const open = schedulerOf(60_000);
+    const { turns } = open;
+    const take: Scheduler["turns"]["take"] = (who, { resource, ...ask }, signal) =>
+      turns.take(who, { ...ask, resource: { ...resource, reserved: undefined } }, signal);
+    expect(await mostOfFlood(whole)).toBe(SLOTS - 1);
+    expect(await mostOfFlood({ ...open, turns: replacing(turns, { take }) })).toBe(SLOTS);
+  });
+
+  it("holds: of a circle of locks the least urgent is refused, and breaks when classes are unplugged", async () => {
+    const victims = async (scheduler: Scheduler): Promise<readonly string[]> => {
+      const medium = temporaryMedium();
+      mediums.push(medium);
+      const refused: string[] = [];
+      const system = await bootTest({
+        store: await medium.open(),
+        parts: { scheduler },
+        agents: {
+          taker: {
+            run: async (sys, task) => {
+              const { name, first, second, told } = task as { [key: string]: string };
+              await sys.lock.acquire({ key: first ?? "" });
+              if (told === "yes") await sys.message.receive({});
+              await sys.lock.acquire({ key: second ?? "" }).catch(() => refused.push(name ?? ""));
+              await sys.lock.release({ key: first ?? "" });
+              return null;
+            },
+          },
+        },
+      });
+      const begin = async (task: Json, name: Class): Promise<ProcessId> =>
+        (await system.operate("process.spawn", { agent: "taker", task, class: name }, "test")).pid;
+      const waitsFor = async (pid: ProcessId, on: string): Promise<void> => {
+        for (;;) {
+          const { process } = await system.operate("process.show", { pid }, "test");
+          if (process.waits.some((wait) => wait.on === on)) return;
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+      };
+      const urgent = await begin({ name: "urgent", first: "a", second: "b", told: "yes" }, "interactive");
+      await waitsFor(urgent, "message");
+      const idle = await begin({ name: "idle", first: "b", second: "a", told: "no" }, "batch");
+      await waitsFor(idle, "lock");
+      // The urgent one closes the circle, and is the latest.
+      await system.operate("message.send", { pid: urgent, body: null }, "test");
+      for (const pid of [urgent, idle]) await system.operate("process.wait", { pid }, "test");
+      system.close();
+      await system.store.close();
+      return refused;
+    };
+    expect(await victims(schedulerOf(60_000))).toEqual(["idle"]);
+    const whole = schedulerOf(60_000);
+    const { locks } = whole;
+    const acquire: Scheduler["locks"]["acquire"] = (who, ask, signal) =>
+      locks.acquire({ ...who, class: "standard" }, ask, signal);
+    expect(await victims({ ...whole, locks: replacing(locks, { acquire }) })).toEqual(["urgent"]);
   });
 
   it("holds: a class that waits below one that saturates the resource gets its turn by ageing, and without ageing does not", async () => {
