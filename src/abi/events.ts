@@ -67,6 +67,8 @@ export type EventHeader =
       /** What the call is charged, where that is not one call and its usage: it failed, or was made more than once. */
       readonly charged?: Spent;
       readonly settled?: "reconcile" | "repeat" | "human";
+      /** It had its turn by age, while calls of a higher class waited: after so many milliseconds. Absent of every other call. */
+      readonly agedMs?: number;
     }
   | {
       readonly kind: "request.opened";

@@ -48,10 +48,15 @@ export function admit(context: CallContext): Promise<Admission> | Admission | un
   if (!plain) return admitBounded(context, demand);
   const slot = takeTurn(context, demand);
   if (demand.counted) call.attempts.push({ amounts: undefined, dispatched: false });
-  return slot instanceof Promise ? run.queue(call.number, slot).then(asAdmission) : asAdmission(slot);
+  // A turn at once was nobody else's.
+  return slot instanceof Promise ? run.queue(call.number, slot).then((given) => noted(context, given)) : slot;
 }
 
-const asAdmission = (slot: Slot): Admission => slot;
+/** A turn that was given out of the order of classes is told in the journal of whoever got it. */
+function noted({ call }: CallContext, slot: Slot): Slot {
+  call.agedMs = slot.agedMs;
+  return slot;
+}
 
 function takeTurn({ services, run, call }: CallContext, { resource, amounts }: Demand): Promise<Slot> | Slot {
   const reserved = services.options.limits.reserved[resource.name];
@@ -78,7 +83,7 @@ async function admitBounded(context: CallContext, demand: Demand): Promise<Admis
     try {
       if (demand.exclusive !== undefined) await takeLock(context, { ...demand, key: demand.exclusive, taken });
       const turn = takeTurn(context, { ...demand, amounts: afforded });
-      const slot = turn instanceof Promise ? await run.queue(call.number, turn) : turn;
+      const slot = noted(context, turn instanceof Promise ? await run.queue(call.number, turn) : turn);
       taken.push((used) => slot.release(used));
       const late = demand.counted ? reserve(context, afforded) : null;
       if (late === null) return { release };

@@ -35,6 +35,8 @@ export type LiveCall = Omit<CallView, "tool" | "target"> & {
   readonly attempts: Attempt[];
   /** What was reserved for it before the system was stopped; what became of that is not known. */
   lost: Spent | undefined;
+  /** Its turn was given by age, while calls of a higher class waited: after so many milliseconds. */
+  agedMs: number | undefined;
   /** Tokens of output that the budget has left for it. */
   outputTokensMax: number | undefined;
 };
@@ -60,6 +62,7 @@ export function receive(process: Process, { number, syscall, args, crowded }: Is
     approval: undefined,
     attempts: [],
     lost: undefined,
+    agedMs: undefined,
     outputTokensMax: undefined,
   };
   const parsed = rowOf(syscall)?.input.safeParse(args);

@@ -59,6 +59,7 @@ function prepareOwn({ services, run, call }: CallContext, settled: Settled, outc
     syscall: call.syscall,
     effect: call.effect,
     ...(charged === undefined ? {} : { charged }),
+    ...(call.agedMs === undefined ? {} : { agedMs: call.agedMs }),
   } as const;
   if (!outcome.ok || settled.kind === "error") {
     const error: ErrorRecord | undefined = outcome.ok ? undefined : outcome.error;

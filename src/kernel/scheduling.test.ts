@@ -1,6 +1,6 @@
 // What the scheduler's accounts and queues mean for processes: classes, bounds on trees, budgets, locks, times, and why they wait.
 import { afterEach, describe, expect, it } from "vitest";
-import { done, fakeModel, fakeTools, say, type TestAgent } from "../../test/system.ts";
+import { done, fakeModel, fakeTools, say, type TestAgent, testScheduler } from "../../test/system.ts";
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
@@ -564,3 +564,44 @@ function busy(): Error {
     retryable: true,
   });
 }
+
+describe("a turn that is given by age", () => {
+  it("is told with the outcome of the call that had it, and of no other", async () => {
+    const holding = gate();
+    const hold = gate();
+    const tools = fakeTools({
+      "t.slot": {
+        manifest: { effect: "read", concurrency: 1 },
+        run: async ({ who }) => {
+          if (who === "holder") await (holding.open(), hold.passed);
+          return done("ok");
+        },
+      },
+    });
+    const caller: TestAgent = {
+      manifest: { tools: ["t.slot"] },
+      run: async (sys, task) => (await sys.tool.call({ tool: "t.slot", args: { who: task } })).text,
+    };
+    const system = await boot({ tools, agents: { caller }, parts: { scheduler: testScheduler({}, { agingMs: 1 }) } });
+    const begin = async (task: string, name: "standard" | "batch" | "interactive"): Promise<ProcessId> =>
+      (await system.operate("process.spawn", { agent: "caller", task, class: name }, "test")).pid;
+    const queued = (pid: ProcessId): Promise<unknown> =>
+      eventually("its wait", async () => (await show(system, pid)).waiting.find(({ on }) => on === "turn"));
+    // The mean time of service is short, so that what waits behind the holder is due.
+    await system.exit(await begin("first", "standard"));
+    const holder = await begin("holder", "standard");
+    await holding.passed;
+    const aged = await begin("aged", "batch");
+    await queued(aged);
+    const urgent = await begin("urgent", "interactive");
+    await queued(urgent);
+    const fromMs = Date.now();
+    await eventually("that it is due", () => Date.now() - fromMs >= 20 || undefined);
+    hold.open();
+    for (const pid of [holder, aged, urgent]) await system.exit(pid);
+    const agedMs = async (pid: ProcessId): Promise<unknown> =>
+      (await system.journal(pid)).flatMap(({ header }) => (header.kind === "call.completed" ? header.agedMs : []))[0];
+    expect(await agedMs(aged)).toBeGreaterThanOrEqual(20);
+    expect([await agedMs(holder), await agedMs(urgent)]).toEqual([undefined, undefined]);
+  });
+});

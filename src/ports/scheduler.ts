@@ -46,6 +46,8 @@ export type RateWindow = {
 
 /** A slot of a resource, taken. */
 export interface Slot {
+  /** It was given by age, while calls of a higher class waited: after so many milliseconds. */
+  readonly agedMs?: number | undefined;
   /** Gives it back. Once; later calls do nothing. `tokens` is what the call really used, for the limit of tokens. */
   release(used?: { readonly tokens?: number }): void;
 }

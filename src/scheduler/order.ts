@@ -65,6 +65,11 @@ export class Order<T extends Entry<T>> {
     this.lanes = CLASSES.map((name) => ({ root: new Flow(name, null, { weight: 1, work }), sinceMs: 0 }));
   }
 
+  /** Whether the last turn was given by age, while something of a higher class waited. */
+  get aged(): boolean {
+    return this.#aged;
+  }
+
   /** How many wait, wherever they are. */
   get size(): number {
     return this.#sum((root) => root.waiting);

@@ -137,7 +137,7 @@ export class ResourceQueue {
     const nowMs = this.#around.clock.nowMs();
     if (this.rates.limited && this.rates.hold(tokens, nowMs) !== null) return undefined;
     // Nobody waits, so nobody pays.
-    return this.#occupy(this.order.flowOf(who).occupy(nowMs, 0), rank, tokens);
+    return this.#occupy(this.order.flowOf(who).occupy(nowMs, 0), { rank, tokens, agedMs: undefined });
   }
 
   /** Before `dispatch`. */
@@ -237,7 +237,9 @@ export class ResourceQueue {
   #grant(entry: Waiting, nowMs: number): void {
     const costMs = Math.max(COST_MS_MIN, this.#meanMs ?? 0);
     const flow = this.order.serve(entry, nowMs, costMs);
-    const slot = this.#occupy(flow.occupy(nowMs, costMs), rankOf(entry.who.class), entry.tokens);
+    const agedMs = this.order.aged ? nowMs - entry.sinceMs : undefined;
+    const occupation = flow.occupy(nowMs, costMs);
+    const slot = this.#occupy(occupation, { rank: rankOf(entry.who.class), tokens: entry.tokens, agedMs });
     entry.grant(slot);
   }
 
@@ -247,10 +249,10 @@ export class ResourceQueue {
     return entry;
   }
 
-  #occupy(occupation: Occupation<Waiting>, rank: number, tokens: number): Slot {
+  #occupy(occupation: Occupation<Waiting>, { rank, tokens, agedMs }: Omit<Taken, "wave"> & Aged): Slot {
     this.#inUse += 1;
     this.#inUseByRank[rank] = (this.#inUseByRank[rank] ?? 0) + 1;
-    const slot = new TakenSlot(this, occupation, { rank, tokens, wave: this.rates.wave });
+    const slot = new TakenSlot(this, occupation, { rank, tokens, wave: this.rates.wave, agedMs });
     this.rates.begin(tokens, occupation.fromMs);
     return slot;
   }
@@ -286,12 +288,16 @@ export class ResourceQueue {
 
 type Taken = { readonly rank: number; readonly tokens: number; readonly wave: number };
 
+type Aged = Pick<Slot, "agedMs">;
+
 class TakenSlot implements Slot {
+  readonly agedMs: number | undefined;
   #queue: ResourceQueue | undefined;
   readonly #occupation: Occupation<Waiting>;
   readonly #taken: Taken;
 
-  constructor(queue: ResourceQueue, occupation: Occupation<Waiting>, taken: Taken) {
+  constructor(queue: ResourceQueue, occupation: Occupation<Waiting>, taken: Taken & Aged) {
+    this.agedMs = taken.agedMs;
     this.#queue = queue;
     this.#occupation = occupation;
     this.#taken = taken;

@@ -1,6 +1,7 @@
 // A journal's events as lines: what happened, in short.
 import type { Event, EventHeader } from "../../abi/events.ts";
 import type { Json } from "../../abi/json.ts";
+import { duration } from "../terminal/figures.ts";
 import { inShort, oneLine, textField } from "../terminal/text.ts";
 import { amountsText, budgetText } from "./budget.ts";
 import { callText, decidedText, errorText, outcomeText, placeText, usageText, waitText } from "./wording.ts";
@@ -55,7 +56,8 @@ export class EventLines {
     const call = this.#call(header, payloads["args"]);
     this.#args.delete(header.call);
     const charged = header.charged === undefined ? "" : ` (charged ${amountsText(header.charged)})`;
-    const settled = `${header.settled === undefined ? "" : ` (settled by ${header.settled})`}${charged}`;
+    const aged = header.agedMs === undefined ? "" : ` (had its turn by age, after ${duration(header.agedMs)})`;
+    const settled = `${header.settled === undefined ? "" : ` (settled by ${header.settled})`}${charged}${aged}`;
     if (header.error !== undefined) return `${call} → ${errorText(payloads["error"], header.error)}${settled}`;
     const usage = usageText(header);
     return `${call} → ${usage === "" ? "" : `(${usage}) `}${outcomeText(header.syscall, payloads["value"])}${settled}`;
