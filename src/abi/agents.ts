@@ -1,5 +1,6 @@
 // What an agent declares about itself.
 import { z } from "zod";
+import { egressRuleSchema, sandboxLimitsPartSchema } from "./isolation.ts";
 import { classSchema, treeBoundsSchema, weightSchema } from "./scheduling.ts";
 
 const nameSchema = z.string().regex(/^[a-zA-Z0-9][\w.-]{0,63}$/, "is not a name (letters, digits, _ . -; at most 64)");
@@ -41,6 +42,17 @@ export const agentManifestSchema = z.strictObject({
   budget: budgetSchema.default({}),
   /** Bounds on the tree below each of its processes; the configuration's hold as well. */
   tree: treeBoundsSchema.default({}),
+  /**
+   * The folder that its processes work in. Each has its own: a copy of `from` (relative to the configuration; empty if absent) that is
+   * written back only by `reeve commit`.
+   */
+  workspace: z.strictObject({ from: z.string().min(1).optional() }).default({}),
+  /** What its own programs and the built-in tools may reach for it. */
+  egress: z.array(egressRuleSchema).default([]),
+  /** Secrets that are sent for it to their destinations; it sees placeholders. */
+  secrets: z.array(z.string()).default([]),
+  /** Limits of each sandbox that runs for it, within the configuration's. */
+  limits: sandboxLimitsPartSchema.default({}),
   /** Model turns of the built-in loop before it gives up. */
   turns: z.int().positive().max(10_000).default(100),
   temperature: z.number().min(0).max(2).optional(),
@@ -50,13 +62,20 @@ export const agentManifestSchema = z.strictObject({
 });
 export type AgentManifest = z.infer<typeof agentManifestSchema>;
 
+/** The tool that runs the command of a command agent; no agent file may name it. */
+export const EXEC_TOOL = "reeve.exec";
+/** The name of the native program that takes back what a process did. */
+export const UNDO_PROGRAM = "undo";
+
 /** An agent as it was found: its manifest, how it runs, and the hash of its source. */
 export type Agent = {
   readonly manifest: AgentManifest;
   readonly program:
     | { readonly kind: "markdown"; readonly instructions: string }
     | { readonly kind: "module"; readonly file: string }
-    | { readonly kind: "native"; readonly name: string };
+    | { readonly kind: "native"; readonly name: string }
+    /** Any program, run in a sandbox; its name is found there. */
+    | { readonly kind: "command"; readonly command: readonly string[] };
   /** SHA-256 of the source, in hex. */
   readonly hash: string;
 };

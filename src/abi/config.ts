@@ -1,6 +1,7 @@
 // The configuration: everything an operator can set, in one file, `reeve.config.ts`.
 import { z } from "zod";
 import { budgetSchema } from "./agents.ts";
+import { POSTURES, sandboxGrantSchema, sandboxLimitsSchema, secretSchema } from "./isolation.ts";
 import { classSchema, tenantSchema, treeBoundsSchema, weightSchema } from "./scheduling.ts";
 import { manifestPartSchema } from "./tools.ts";
 
@@ -54,6 +55,28 @@ const mcpCommon = {
   ...toolOverrides,
 };
 
+/** How Reeve proves itself where an MCP server asks for it. Without any of it: by a person's login, as a client that registers itself. */
+const oauthSchema = z
+  .strictObject({
+    /** `authorization_code`: a person logs in (`reeve tools login`). `client_credentials`: a client of its own, with a secret. */
+    grant: z.enum(["authorization_code", "client_credentials"]).default("authorization_code"),
+    clientId: z.string().min(1).optional(),
+    /** The environment variable of Reeve's own that holds the client's secret. */
+    clientSecretFrom: envName.optional(),
+    /** An https address with a client id metadata document. */
+    clientMetadataUrl: z.url({ protocol: /^https$/ }).optional(),
+    /** The only authorisation server that the client and its secret are for. */
+    issuer: z.url().optional(),
+    /** Scopes, with blanks between them. What the server names if absent. */
+    scope: z.string().min(1).optional(),
+  })
+  .refine(({ grant, clientId, clientSecretFrom }) => grant !== "client_credentials" || (clientId && clientSecretFrom), {
+    message: "client_credentials needs clientId and clientSecretFrom",
+  })
+  .refine(({ clientSecretFrom, clientId, issuer }) => clientSecretFrom === undefined || (clientId && issuer), {
+    message: "a secret needs clientId, and issuer: the one authorisation server that it may be sent to",
+  });
+
 const sourceSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("mcp-stdio"),
@@ -61,16 +84,57 @@ const sourceSchema = z.discriminatedUnion("type", [
     args: z.array(z.string()).default([]),
     cwd: z.string().optional(),
     env: z.record(z.string(), z.string()).default({}),
+    /** `process`: in a sandbox, with what `sandbox` grants beside the folder that it runs in. `none`: with your rights. */
+    isolation: z.enum(["process", "none"]).default("process"),
+    sandbox: sandboxGrantSchema.prefault({}),
     ...mcpCommon,
   }),
   z.strictObject({
     type: z.literal("mcp-http"),
     url: z.url(),
+    /** With an `authorization` among them, nobody is asked to log in. */
     headers: z.record(z.string(), z.string()).default({}),
+    oauth: oauthSchema.prefault({}),
     ...mcpCommon,
   }),
   /** A module that exports tools made with `tool({ … })`. */
   z.strictObject({ type: z.literal("module"), file: z.string().min(1), ...toolOverrides }),
+  /** Servers that an `.mcp.json` file of other assistants names, each a source under its own name. `tools` are by `SERVER.TOOL`. */
+  z.strictObject({
+    type: z.literal("mcp-json"),
+    file: z.string().min(1).default(".mcp.json"),
+    /** By server. */
+    sandbox: z.record(z.string(), sandboxGrantSchema).default({}),
+    ...mcpCommon,
+  }),
+  /** The operations of an OpenAPI 3.1 document: GET and HEAD read, DELETE destroys, the rest sends. */
+  z.strictObject({
+    type: z.literal("openapi"),
+    /** A file, relative to the configuration, or an https address. */
+    document: z.string().min(1),
+    /** In place of the document's first server. */
+    baseUrl: z.url().optional(),
+    headers: z.record(z.string(), z.string()).default({}),
+    secrets: z.array(z.string()).default([]),
+    allowPrivate: z.boolean().default(false),
+    ...toolOverrides,
+  }),
+  /** Tools that come with Reeve. */
+  z.strictObject({
+    type: z.literal("builtin"),
+    use: z.array(z.enum(["shell", "python", "javascript", "files", "http"])).min(1),
+    ...toolOverrides,
+  }),
+  /** One database, by statements that are parsed before they run. */
+  z.strictObject({
+    type: z.literal("sql"),
+    /** `sqlite:PATH`, relative to the configuration, or the name of an environment variable that holds a PostgreSQL address. */
+    database: z.string().min(1),
+    /** Rows that a statement may answer with, or change. */
+    rowsMax: z.int().positive().max(100_000).default(1_000),
+    timeoutMs: z.int().positive().max(3_600_000).default(30_000),
+    ...toolOverrides,
+  }),
 ]);
 export type SourceConfig = z.infer<typeof sourceSchema>;
 
@@ -89,6 +153,33 @@ export const configSchema = z.strictObject({
   models: z.record(sourceName, providerSchema).default({}),
   /** Tool sources by the name that stands before the dot. */
   tools: z.record(sourceName, sourceSchema).default({}),
+  /** By name. Values stay in the environment and are put in on the way out. */
+  secrets: z.record(sourceName, secretSchema).default({}),
+  sandbox: z
+    .strictObject({
+      /** The weakest posture that is accepted; a driver below it is not used. */
+      posture: z.enum(POSTURES).exclude(["none"]).default("strong"),
+      /** Where module agents run: `process` in a sandbox, `none` under Node's permission model alone, with your rights. */
+      modules: z.enum(["process", "none"]).default("process"),
+      /** What each sandbox may use up; agents and sources may ask for less. */
+      limits: sandboxLimitsSchema.prefault({}),
+      /** Sandboxes at once. */
+      concurrency: z.int().positive().max(10_000).default(16),
+      /** Sandboxes kept started for the next job of the same kind in the same workspace, by interpreter. */
+      warm: z.partialRecord(z.enum(["shell", "python", "node"]), z.int().nonnegative().max(64)).default({}),
+      /** User ids of the machine that sandboxes run under, one each; taken where Reeve runs as root. */
+      uids: z
+        .strictObject({ from: z.int().min(1000).default(200_000), to: z.int().min(1000).default(265_535) })
+        .prefault({}),
+      /** The container runtime, if not the first that works, and the image: an unpacked root folder with a /bin/sh. Engines (podman, docker) are refused, with the reason. */
+      oci: z
+        .strictObject({
+          runtime: z.enum(["runc", "crun", "podman", "docker"]).optional(),
+          image: z.string().optional(),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
   server: z.strictObject({ port: z.int().min(0).max(65_535).default(4180) }).prefault({}),
   limits: z
     .strictObject({

@@ -82,7 +82,19 @@ export const ERRORS = {
     retryable: false,
     status: 409,
     exit: 1,
-    doc: "The tool's definition is not the one this process started with. data: tool, pinned, found.",
+    doc: "The tool's definition is not the one that the process started with, or that was taken from its source. data: tool, pinned, found.",
+  },
+  isolation_unavailable: {
+    retryable: false,
+    status: 501,
+    exit: 1,
+    doc: "No sandbox of the level that is asked for has passed its self-test here; nothing was run. data: level, drivers.",
+  },
+  egress_denied: {
+    retryable: false,
+    status: 403,
+    exit: 3,
+    doc: "No rule allows this way out, or the address that a host stands for. data: host, port, rule.",
   },
   model_failed: {
     retryable: false,

@@ -26,6 +26,7 @@ export type Actor = string;
  * - call.completed: args (unless an earlier event of the call holds them), and value or error
  * - request.opened: request            - request.decided: decision
  * - message.delivered: body            - process.exited: exit
+ * - egress.requested: request           - workspace.changed: change
  */
 export type EventHeader =
   | {
@@ -89,6 +90,36 @@ export type EventHeader =
   /** Somebody changed where it stands, or what it may use up. */
   | { readonly kind: "process.reclassed"; readonly class: Class; readonly weight: number; readonly by: Actor }
   | { readonly kind: "process.limited"; readonly budget: Budget; readonly by: Actor }
+  /** Before anything is sent, or when it is refused: a way out that something asked for that runs for the process. `n` names the request. */
+  | {
+      readonly kind: "egress.requested";
+      readonly call?: number;
+      readonly n: string;
+      readonly decision: "allow" | "deny";
+      readonly rule: string;
+      readonly secrets: readonly string[];
+    }
+  | {
+      readonly kind: "egress.ended";
+      readonly call?: number;
+      readonly n: string;
+      /** Of HTTP; 0 where none was seen. */
+      readonly status: number;
+      readonly sentBytes: number;
+      readonly receivedBytes: number;
+      /** Names of secrets whose placeholders stood in what was sent as its body, where they are not replaced. */
+      readonly leaked?: readonly string[];
+    }
+  /** The workspace was kept as it stood before a call (`snapshot`), written back (`commit`), or put back (`rollback`). */
+  | {
+      readonly kind: "workspace.changed";
+      readonly what: "snapshot" | "commit" | "rollback";
+      /** The call before which it stood so; null for how it began. */
+      readonly before: number | null;
+      readonly by: Actor;
+    }
+  /** What a call did was taken back by another process's call. */
+  | { readonly kind: "call.undone"; readonly call: number; readonly by: ProcessId }
   | { readonly kind: "process.stopped"; readonly by: Actor }
   | { readonly kind: "process.continued"; readonly by: Actor }
   /** `open` lists the calls that were dispatched and not answered: their effects are uncertain. */

@@ -40,3 +40,13 @@ export const PAGE_ROWS_MAX = 1000;
 export const STREAM_HEARTBEAT_MS = 15_000;
 /** Events that may wait for a slow reader of a stream before it is closed (it resumes by Last-Event-ID). Bytes. */
 export const STREAM_BACKLOG_BYTES_MAX = 1024 * 1024;
+/** Files, folders and links of one workspace. */
+export const WORKSPACE_ENTRIES_MAX = 1_000_000;
+/** Folders below one another in a workspace; what is deeper is not kept. */
+export const WORKSPACE_DEPTH_MAX = 200;
+/** What is kept of one workspace for taking back, as a multiple of its size; the oldest gives way. */
+export const WORKSPACE_KEPT_SIZES_MAX = 8;
+/** The longest text that a difference is shown for line by line. Bytes. */
+export const WORKSPACE_DIFF_BYTES_MAX = 256 * 1024;
+/** Differences that are told in full, and what is not kept; further ones are counted. */
+export const WORKSPACE_CHANGES_MAX = 10_000;

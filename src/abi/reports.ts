@@ -110,3 +110,46 @@ export const inspectionSchema = z.strictObject({
     }),
   ),
 });
+
+/** One effect of a process, and how it is taken back. */
+export const undoStepSchema = z.strictObject({
+  call: z.int(),
+  tool: z.string(),
+  effect: effectSchema,
+  args: jsonObjectSchema,
+  /**
+   * `undo` by the tool named; `workspace` by `reeve rollback`; `none` the tool has no undo; `unknown` it is not known whether it happened;
+   * `undone` it has been taken back already.
+   */
+  how: z.enum(["undo", "workspace", "none", "unknown", "undone"]),
+  by: z.string().nullable(),
+});
+export type UndoStep = z.infer<typeof undoStepSchema>;
+
+/** What differs in a workspace. */
+export const changeSchema = z.strictObject({
+  /** Relative to the workspace; bytes that are no UTF-8 stand as `\\xNN`. */
+  path: z.string(),
+  change: z.enum(["added", "changed", "removed"]),
+  kind: z.enum(["file", "folder", "link"]),
+  /** After the change; of what was removed, before it. */
+  sizeBytes: z.number(),
+  /** Permissions in octal, where they differ. */
+  mode: z.strictObject({ from: z.string(), to: z.string() }).optional(),
+  /** A unified diff, where both sides are text of moderate size; absent otherwise. */
+  diff: z.string().optional(),
+});
+export type Change = z.infer<typeof changeSchema>;
+
+/** Something that is neither kept, copied nor compared. */
+export const leftOutSchema = z.strictObject({ path: z.string(), why: z.string() });
+export type LeftOut = z.infer<typeof leftOutSchema>;
+
+export const differencesSchema = z.strictObject({
+  changes: z.array(changeSchema),
+  /** What differs and is not listed, since there is too much of it. */
+  more: z.int().nonnegative(),
+  leftOut: z.array(leftOutSchema),
+});
+/** `leftOut`: what stands there and is not kept, copied or compared, each with the reason. */
+export type Differences = z.infer<typeof differencesSchema>;

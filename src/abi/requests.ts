@@ -3,7 +3,7 @@ import { z } from "zod";
 import { budgetSchema } from "./agents.ts";
 import { effectSchema } from "./effects.ts";
 import { processIdSchema, requestIdSchema } from "./ids.ts";
-import { jsonSchema } from "./json.ts";
+import { jsonObjectSchema, jsonSchema } from "./json.ts";
 import { toolContentSchema } from "./tools.ts";
 
 export const REQUEST_KINDS = ["approval", "question", "settlement", "budget"] as const;
@@ -30,6 +30,8 @@ export const inboxItemSchema = z.strictObject({
   tool: z.string().optional(),
   args: jsonSchema.optional(),
   effect: effectSchema.optional(),
+  /** For an approval whose tool can say: what the call would do. The approval is for this and nothing else. */
+  preview: z.strictObject({ text: z.string(), data: jsonObjectSchema.optional(), digest: z.string() }).optional(),
   /** Why it is asked: the rule's name and reason. */
   rule: z.string(),
   reason: z.string(),

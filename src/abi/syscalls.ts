@@ -23,11 +23,20 @@ import { jsonObjectSchema, jsonSchema } from "./json.ts";
 import { LEASE_MS_MAX, LOCK_KEY_CHARS_MAX, PAGE_ROWS_MAX, RANDOM_BYTES_MAX, SLEEP_MS_MAX } from "./limits.ts";
 import { generateInputSchema, generateOutputSchema } from "./messages.ts";
 import { exitSchema, processRowSchema, PROCESS_STATES } from "./process.ts";
-import { endedCallSchema, eventSchema, inspectionSchema, processShownSchema, verifyReportSchema } from "./reports.ts";
+import {
+  endedCallSchema,
+  eventSchema,
+  inspectionSchema,
+  processShownSchema,
+  undoStepSchema,
+  verifyReportSchema,
+} from "./reports.ts";
 import { decisionSchema, inboxItemSchema } from "./requests.ts";
-import { newScheduleSchema, scheduleNameSchema, scheduleSchema } from "./schedules.ts";
+import { SCHEDULE_CALLS } from "./schedule-calls.ts";
 import { classSchema, tenantSchema, weightSchema } from "./scheduling.ts";
-import { toolContentSchema, toolManifestSchema } from "./tools.ts";
+import { TOOL_CALLS } from "./tool-calls.ts";
+import { toolContentSchema } from "./tools.ts";
+import { WORKSPACE_CALLS } from "./workspace-calls.ts";
 
 /**
  * The right that a process needs:
@@ -71,7 +80,12 @@ export const SYSCALLS = {
   "tool.call": {
     doc: "Have a tool do something.",
     callers: ["process"],
-    input: z.strictObject({ tool: z.string().min(1), args: jsonObjectSchema }),
+    input: z.strictObject({
+      tool: z.string().min(1),
+      args: jsonObjectSchema,
+      /** For the program of `process.undo` alone: the call that this one takes back. */
+      undoes: z.strictObject({ ...pid, call: z.int().nonnegative() }).optional(),
+    }),
     output: toolContentSchema,
     effect: "tool",
     right: "tools",
@@ -117,6 +131,7 @@ export const SYSCALLS = {
       "denied",
       "conflict",
       "tool_unavailable",
+      "tool_changed",
     ],
     http: { method: "post", path: "/v1/processes" },
   },
@@ -165,6 +180,44 @@ export const SYSCALLS = {
     right: "own",
     errors: ["not_found", "process_gone", "budget_exhausted", "conflict"],
     http: { method: "post", path: "/v1/processes/{pid}/budget" },
+  },
+  "process.exec": {
+    doc: "Run any program in a sandbox, as a process: with a workspace of its own and the ways out that it is given, and nothing else.",
+    callers: ["operator"],
+    input: z.strictObject({
+      command: z.array(z.string()).min(1).max(1_000),
+      workspace: agentManifestSchema.shape.workspace.optional(),
+      egress: agentManifestSchema.shape.egress.optional(),
+      secrets: agentManifestSchema.shape.secrets.optional(),
+      limits: agentManifestSchema.shape.limits.optional(),
+      class: classSchema.optional(),
+      tenant: tenantSchema.optional(),
+    }),
+    output: z.strictObject(pid),
+    effect: "none",
+    right: "own",
+    errors: ["isolation_unavailable", "invalid_argument", "tool_unavailable"],
+    http: { method: "post", path: "/v1/commands" },
+  },
+  "process.undo": {
+    doc: "Take back what a process did, the last call first: each by the tool's own undo, as a process of its own whose every step is authorised, approved and recorded like any other. What has no undo is named.",
+    callers: ["operator"],
+    input: z.strictObject({
+      ...pid,
+      /** The earliest call to take back; all of them if absent. */
+      to: z.int().nonnegative().optional(),
+      /** Say what would be done, and do nothing. */
+      dryRun: z.boolean().default(false),
+    }),
+    output: z.strictObject({
+      plan: z.array(undoStepSchema),
+      /** The process that does it; null where nothing is to be done. */
+      pid: processIdSchema.nullable(),
+    }),
+    effect: "write",
+    right: "own",
+    errors: ["not_found", "conflict", "tool_unavailable"],
+    http: { method: "post", path: "/v1/processes/{pid}/undo" },
   },
   "process.list": {
     doc: "List processes, newest first.",
@@ -220,6 +273,7 @@ export const SYSCALLS = {
     right: "own",
     errors: [],
   },
+  ...WORKSPACE_CALLS,
   "human.ask": {
     doc: "Ask a human a question and wait for the answer.",
     callers: ["process"],
@@ -346,71 +400,13 @@ export const SYSCALLS = {
     errors: [],
     http: { method: "get", path: "/v1/agents" },
   },
-  "schedule.create": {
-    doc: "Have an agent started at the times of a cron expression, or once at a time.",
-    callers: ["operator"],
-    input: newScheduleSchema,
-    output: z.strictObject({ schedule: scheduleSchema }),
-    effect: "write",
-    right: "own",
-    errors: ["invalid_argument", "conflict", "not_found", "agent_invalid", "limit_exceeded"],
-    http: { method: "post", path: "/v1/schedules" },
-  },
-  "schedule.list": {
-    doc: "List schedules by name: when each is due next, and what became of the last time.",
-    callers: ["operator"],
-    input: z.strictObject({}),
-    output: z.strictObject({ schedules: z.array(scheduleSchema) }),
-    effect: "read",
-    right: "own",
-    errors: [],
-    http: { method: "get", path: "/v1/schedules" },
-  },
-  "schedule.change": {
-    doc: "Pause a schedule, or let it go on. Times that passed meanwhile are made up for as its `missed` says.",
-    callers: ["operator"],
-    input: z.strictObject({ name: scheduleNameSchema, paused: z.boolean() }),
-    output: z.strictObject({ schedule: scheduleSchema }),
-    effect: "write",
-    right: "own",
-    errors: ["not_found"],
-    http: { method: "post", path: "/v1/schedules/{name}" },
-  },
-  "schedule.remove": {
-    doc: "Remove a schedule. The processes that it started go on. Answers with the schedule as it was.",
-    callers: ["operator"],
-    input: z.strictObject({ name: scheduleNameSchema }),
-    output: z.strictObject({ schedule: scheduleSchema }),
-    effect: "write",
-    right: "own",
-    errors: ["not_found"],
-    http: { method: "post", path: "/v1/schedules/{name}/removal" },
-  },
-  "tool.list": {
-    doc: "The tools that agents can be given, by source; a source that does not answer is listed with its error.",
-    callers: ["operator"],
-    input: z.strictObject({}),
-    output: z.strictObject({
-      tools: z.array(
-        z.strictObject({
-          name: z.string(),
-          description: z.string(),
-          hash: z.string(),
-          manifest: toolManifestSchema,
-          inputSchema: jsonObjectSchema,
-        }),
-      ),
-      unavailable: z.array(z.strictObject({ source: z.string(), message: z.string() })),
-    }),
-    effect: "read",
-    right: "own",
-    errors: [],
-    http: { method: "get", path: "/v1/tools" },
-  },
+  ...SCHEDULE_CALLS,
+  ...TOOL_CALLS,
   "system.inspect": {
-    doc: "What is in force here: store, models, tools, agents, limits, each checked now.",
+    doc: "What is in force here: store, models, tools, agents, sandboxes, limits, each checked now. `full` runs every hostile payload in each sandbox anew.",
     callers: ["operator"],
-    input: z.strictObject({}),
+    // From a query it comes as text.
+    input: z.strictObject({ full: z.union([z.boolean(), z.stringbool()]).default(false) }),
     output: inspectionSchema,
     effect: "read",
     right: "own",

@@ -1,6 +1,7 @@
 // What a tool declares about itself, and what it answers.
 import { z } from "zod";
 import { effectSchema } from "./effects.ts";
+import { isolationLevelSchema } from "./isolation.ts";
 import { jsonObjectSchema, type JsonObject } from "./json.ts";
 
 /**
@@ -14,6 +15,12 @@ const manifestFields = {
   idempotency: z.enum(IDEMPOTENCY),
   /** Name of a tool of the same source that takes { key, tool, args } and answers { status: done | not_done | unknown, result? }. */
   reconcile: z.string(),
+  /** Name of a tool of the same source that takes { key, tool, args, result } and takes back what the call did. */
+  undo: z.string(),
+  /** The weakest isolation that it may run under; a source that gives less does not get to run it. */
+  isolation: isolationLevelSchema,
+  /** Whether it can say, before anybody approves, what a call would do; that is shown, and the approval is bound to it. */
+  preview: z.boolean(),
   timeoutMs: z
     .int()
     .positive()
@@ -33,6 +40,9 @@ export const toolManifestSchema = z.strictObject({
   effect: manifestFields.effect.default("destroy"),
   idempotency: manifestFields.idempotency.default("none"),
   reconcile: manifestFields.reconcile.optional(),
+  undo: manifestFields.undo.optional(),
+  isolation: manifestFields.isolation.optional(),
+  preview: manifestFields.preview.optional(),
   timeoutMs: manifestFields.timeoutMs.default(60_000),
   concurrency: manifestFields.concurrency.default(16),
   exclusive: manifestFields.exclusive.optional(),
@@ -45,6 +55,9 @@ export const manifestPartSchema = z.strictObject({
   effect: z.exactOptional(manifestFields.effect),
   idempotency: z.exactOptional(manifestFields.idempotency),
   reconcile: z.exactOptional(manifestFields.reconcile),
+  undo: z.exactOptional(manifestFields.undo),
+  isolation: z.exactOptional(manifestFields.isolation),
+  preview: z.exactOptional(manifestFields.preview),
   timeoutMs: z.exactOptional(manifestFields.timeoutMs),
   concurrency: z.exactOptional(manifestFields.concurrency),
   exclusive: z.exactOptional(manifestFields.exclusive),
@@ -62,6 +75,39 @@ export type ToolDefinition = {
   readonly manifest: ToolManifest;
   /** SHA-256 over name, description, schema and manifest in RFC 8785 form, hex: the pin. */
   readonly hash: string;
+};
+
+/** What a source itself says of a tool. What an operator's configuration says is no part of it. */
+export const toolSaidSchema = z.strictObject({
+  description: z.string(),
+  inputSchema: jsonObjectSchema,
+  /** What it says beside that of what the tool does, whether or not that is believed. */
+  annotations: jsonObjectSchema,
+});
+export type ToolSaid = z.infer<typeof toolSaidSchema>;
+
+/**
+ * How what a source outside says of a tool stands to what was taken from it:
+ * - `own`      the tool is Reeve's, or yours: nothing is held against it
+ * - `pinned`   it is as it was when it was taken
+ * - `new`      it came after its source was first seen, and is held back
+ * - `changed`  it is not what it was, and is held back
+ * - `gone`     its source does not list it now
+ */
+export const PIN_STATES = ["own", "pinned", "new", "changed", "gone"] as const;
+export type PinState = (typeof PIN_STATES)[number];
+
+/** What was taken from a source: that a tool is this. */
+export type ToolPin = {
+  /** As its source knows it. */
+  readonly tool: string;
+  readonly said: ToolSaid;
+  /** SHA-256 over the tool's name and what is said of it in RFC 8785 form, hex. */
+  readonly hash: string;
+  /** Who took it; null if it was there when its source was first seen. */
+  readonly by: string | null;
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
 };
 
 export const toolContentSchema = z.strictObject({

@@ -15,6 +15,7 @@ import type { Address, ProcessId, RequestId, SubjectId } from "../abi/ids.ts";
 import type { ProcessRow, ProcessState, Spent } from "../abi/process.ts";
 import type { Schedule } from "../abi/schedules.ts";
 import type { InboxItem } from "../abi/requests.ts";
+import type { ToolPin } from "../abi/tools.ts";
 import type { HeldLock } from "./scheduler.ts";
 
 /** An event as bytes: `header` is the exact JSON text that the hash covers. */
@@ -51,6 +52,13 @@ export type RequestRecord = InboxItem & { readonly decided: { readonly verdict: 
 /** Schedules are no projection: this record is all there is of one. */
 export type ScheduleRecord = Schedule;
 
+/** What was taken from a source of tools, so that a change is seen. No projection either. */
+export type SourceRecord = {
+  readonly name: string;
+  readonly firstSeenMs: number;
+  readonly tools: readonly ToolPin[];
+};
+
 export type JournalAppend = {
   readonly pid: ProcessId;
   /** Events that the journal holds before this append. */
@@ -69,6 +77,8 @@ export type Batch = {
   readonly removedSchedules?: readonly string[];
   /** Schedules to insert or replace, by name. */
   readonly schedules?: readonly ScheduleRecord[];
+  /** Sources of tools to insert or replace, by name. */
+  readonly sources?: readonly SourceRecord[];
 };
 
 export type ProcessQuery = {
@@ -117,6 +127,7 @@ export interface Store {
   schedule(name: string): Promise<ScheduleRecord | undefined>;
   /** All of them, by name. */
   schedules(): Promise<readonly ScheduleRecord[]>;
+  source(name: string): Promise<SourceRecord | undefined>;
   /** The subject's key: 32 bytes. `fresh` becomes the key, durably, if there is none yet. */
   subjectKey(subject: SubjectId, fresh: Uint8Array): Promise<Uint8Array>;
   report(): Promise<StoreReport>;

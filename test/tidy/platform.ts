@@ -70,15 +70,19 @@ const CLIENT: Access = {
 /** By zone or single file; the longest key that fits counts. What is not named here is an inner part. */
 const ACCESS: Readonly<Record<string, Access>> = {
   "src/boot.ts": FREE,
+  "src/boot-tools.ts": FREE,
   "src/command-line.ts": FREE,
   "src/main.ts": FREE,
   "src/drivers": FREE,
+  // A part of drivers, and of nothing else.
+  "src/linux": FREE,
   "src/gateway": { ...INNER, packages: [...PURE_PACKAGES, "hono", "@hono/zod-openapi"] },
   "src/gateway/listen.ts": {
     builtins: [...PURE_BUILTINS, "http", "https", "net"],
     packages: [...PURE_PACKAGES, "hono", "@hono/zod-openapi", "@hono/node-server"],
     banned: EVERYTHING,
   },
+  "src/tools": { ...INNER, packages: [...PURE_PACKAGES, "re2js", "diff"] },
   "src/sdk": CLIENT,
   console: { ...CLIENT, packages: "all" },
   "src/cli": {

@@ -1,0 +1,62 @@
+// Workspaces: the folder that a process works in, a copy that nobody sees changed until it is committed.
+import type { ProcessId } from "../abi/ids.ts";
+import type { Differences } from "../abi/reports.ts";
+
+export type WorkspaceSpec = {
+  /** The folder that it begins as a copy of, relative to the configuration; empty if absent. */
+  readonly from?: string | undefined;
+  readonly diskBytes: number;
+};
+
+export type FileEntry = {
+  /** From the root of the workspace. */
+  readonly path: string;
+  readonly kind: "file" | "folder" | "link" | "other";
+  readonly sizeBytes: number;
+};
+
+/** The workspace of one process. Paths are relative to it (or begin with /ws, as inside); none leads out of it, through links or otherwise. */
+export interface Workspace {
+  /** On the machine: what a sandbox has at /ws. */
+  readonly folder: string;
+  /** The user of the machine that all of it belongs to and that sandboxes must run under; null where Reeve may not choose one. */
+  readonly uid: number | null;
+  /** Whether the system bounds its size (`diskBytes`), or nobody does but whoever writes there. */
+  readonly quota: "kernel" | "none";
+  /**
+   * Keeps it as it stands, under the call that comes. Once for each call; answers whether anything had to be kept. Rejects with
+   * `limit_exceeded` if it holds more than can be kept; the call must then not be made.
+   */
+  snapshot(call: number): Promise<boolean>;
+  /**
+   * All of these reject with `not_found`, `invalid_argument` (a path that leads out, or is no file), `limit_exceeded`, or `conflict` where
+   * a program changes the same place at the same time.
+   */
+  read(path: string, options?: { readonly bytesMax?: number }): Promise<Uint8Array>;
+  /** Whole or not at all. Makes the folders that are missing; a file that is there keeps its permissions. */
+  write(path: string, bytes: Uint8Array): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** What stands in a folder, by name. A name that is no UTF-8 is shown, and cannot be used. */
+  list(path: string): Promise<readonly FileEntry[]>;
+  /** Lets go of it: only a workspace that nobody holds open may be put away. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface Workspaces {
+  /** Made at first use, found again afterwards, over restarts. Every one that is opened must be closed. */
+  open(pid: ProcessId, spec: WorkspaceSpec): Promise<Workspace>;
+  /** What differs from how it began or was last written back (`null`), or from how it stood before a call. Rejects with `not_found` where there is none. */
+  diff(pid: ProcessId, from: number | null): Promise<Differences>;
+  /** The calls before which it was kept, oldest first. The oldest give way when all together would take too much room. */
+  snapshots(pid: ProcessId): Promise<readonly number[]>;
+  /**
+   * Writes the differences back to the folder that it began as a copy of. Rejects with `conflict` for what changed there
+   * meanwhile; nothing is then written. After a crash in the middle it is simply asked for again.
+   */
+  commit(pid: ProcessId): Promise<Differences>;
+  /** Puts it back to how it began or was last written back (`null`), or how it stood before a call. Answers with what that changed. */
+  rollback(pid: ProcessId, to: number | null): Promise<Differences>;
+  /** Gives its room back. */
+  remove(pid: ProcessId): Promise<void>;
+  close(): Promise<void>;
+}
