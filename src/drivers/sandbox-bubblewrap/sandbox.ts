@@ -1,0 +1,351 @@
+// The driver of bubblewrap: native code in namespaces of its own, under a filter of system calls, with limits.
+//
+// Each sandbox runs under a user id of its own where Reeve runs as root, in control groups of its own where the machine has them;
+// what is missing makes the posture `reduced` and is named. Reeve's own death ends all of it (watchdog.ts).
+//
+// A workspace belongs to the one user id that its sandboxes run under: at its first use its files are given to an id, which it keeps.
+// Who writes into it from outside gives what it writes to the owner of the folder.
+//
+// Invariants:
+//   S1. Nothing of a job runs before all that its profile names is in force.
+//   S2. `start` either answers with a sandbox that runs, or leaves nothing.
+import { randomInt } from "node:crypto";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { OsError } from "../../abi/errors.ts";
+import type { SandboxLimits } from "../../abi/isolation.ts";
+import type { DriverState, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
+import { closeDoors, Groups, runName, sweep, type Group } from "../../linux/cgroup.ts";
+import { readLayout } from "../../linux/cgroup-layout.ts";
+import { ETC_TEXT, makeEtc } from "../../linux/etc-folder.ts";
+import { filterFor } from "./filter.ts";
+import { architecture, explain, findBubblewrap, fingerprintOf, layersOf, mayChangeUser } from "./host.ts";
+import { canClose, frontOf, inherited } from "./front.ts";
+import { launch, ownEnv, type Launched, type Launcher } from "./launch.ts";
+import { LooseBounds } from "../../linux/loose-bounds.ts";
+import { isFoundByAll } from "../../linux/mounts.ts";
+import { openPlaces, type Places } from "../../linux/places.ts";
+import { HOME, profileOf, rootOf } from "./profile.ts";
+import { Running, type Bounds } from "../../linux/running.ts";
+import { Uids, type UidRange } from "../../linux/uids.ts";
+import { WarmPool, type Waiting, type WarmCounts } from "./warm.ts";
+import { Watchdog } from "../../linux/watchdog.ts";
+
+export type BubblewrapOptions = {
+  /** Reeve's own; what all sandboxes share is put there. Made if it is not there. */
+  readonly folder: string;
+  readonly uids: UidRange;
+  /** How many wait, by interpreter. */
+  readonly warm?: WarmCounts;
+};
+
+const NONE_WAIT: WarmCounts = { shell: 0, python: 0, node: 0 };
+
+/** What the first start found and made. */
+type Ground = {
+  readonly launcher: Launcher;
+  readonly groups: Groups | undefined;
+  readonly watchdog: Watchdog;
+  /** A folder that goes with this run, or empty. */
+  readonly temporary: string;
+  readonly uids: Uids | undefined;
+};
+type Found = { readonly state: DriverState; readonly ground: Ground | undefined };
+
+/** The supervisor of bubblewrap and its first process inside. */
+const OWN_PROCESSES = 2;
+
+const PROBE_LIMITS: SandboxLimits = {
+  cpus: 1,
+  cpuMs: 10_000,
+  memoryBytes: 128 * 1024 * 1024,
+  processes: 16,
+  diskBytes: 1024 * 1024,
+  wallMs: 10_000,
+  outputBytes: 64 * 1024,
+};
+const PROBE: SandboxSpec = {
+  owner: "probe",
+  level: "process",
+  command: ["true"],
+  env: {},
+  mounts: [],
+  limits: PROBE_LIMITS,
+};
+
+export function createBubblewrap(options: BubblewrapOptions): Sandbox {
+  return new BubblewrapSandbox(options);
+}
+
+class BubblewrapSandbox implements Sandbox {
+  readonly name = "bubblewrap";
+  readonly level = "process";
+  readonly #options: BubblewrapOptions;
+  readonly #running = new Set<Running>();
+  readonly #warm: WarmPool;
+  #found: Promise<Found> | undefined;
+  #closed = false;
+
+  constructor(options: BubblewrapOptions) {
+    this.#options = options;
+    this.#warm = new WarmPool(options.warm ?? NONE_WAIT, (spec) => this.#startWaiting(spec));
+  }
+
+  async state(): Promise<DriverState> {
+    return (await this.#find()).state;
+  }
+
+  async start(spec: SandboxSpec, { signal }: { readonly signal?: AbortSignal } = {}): Promise<SandboxProcess> {
+    const { state, ground } = await this.#find();
+    if (ground === undefined) throw unavailable(state.reason);
+    if (isAborted(signal)) throw givenUp();
+    const running = this.#warm.take(spec) ?? (await this.#start(ground, spec)).running;
+    if (this.#warm.serves(spec)) this.#warm.refillAfter(running, spec);
+    const abort = (): void => void running.kill();
+    if (isAborted(signal)) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    running.whenOver(() => signal?.removeEventListener("abort", abort));
+    return running;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#warm.close();
+    await Promise.all([...this.#running].map((running) => running.kill()));
+    const ground = (await this.#found)?.ground;
+    if (ground === undefined) return;
+    await clear(ground);
+    this.#found = undefined;
+  }
+
+  #find(): Promise<Found> {
+    if (this.#closed) return Promise.reject(unavailable("Reeve is ending."));
+    this.#found ??= this.#look();
+    return this.#found;
+  }
+
+  async #look(): Promise<Found> {
+    const bwrap = await findBubblewrap();
+    if (typeof bwrap === "string") return { state: absent(bwrap), ground: undefined };
+    const layout = readLayout();
+    await sweep(layout);
+    const ground = layGround(this.#options, bwrap.path, layout);
+    const layers = layersOf({
+      uniqueUids: ground.uids !== undefined,
+      closesAll: canClose(ground.launcher.inherited),
+      layout,
+    });
+    const lacking = layers.filter(({ inForce }) => !inForce);
+    const fingerprint = fingerprintOf({ bwrap, layers, etc: ETC_TEXT, profile: sampleOf(ground.launcher) });
+    try {
+      const { running } = await this.#start(ground, PROBE);
+      const exit = await running.exit;
+      if (exit.kind !== "exited" || exit.code !== 0)
+        throw unavailable(`A trial run of \`true\` ended as ${JSON.stringify(exit)}.`);
+    } catch (error) {
+      await clear(ground);
+      if (!OsError.is(error)) throw error;
+      return { state: absent(error.message, fingerprint), ground: undefined };
+    }
+    const reason = lacking.map(({ name, detail }) => `no ${name} (${detail})`).join("; ");
+    return { state: { posture: lacking.length === 0 ? "strong" : "reduced", layers, reason, fingerprint }, ground };
+  }
+
+  async #startWaiting(spec: SandboxSpec): Promise<Waiting> {
+    const { state, ground } = await this.#find();
+    if (ground === undefined) throw unavailable(state.reason);
+    const { running, channel } = await this.#start(ground, spec, true);
+    if (channel === undefined) throw unavailable("it has no pipe for its program.");
+    return { running, text: channel };
+  }
+
+  async #start(ground: Ground, spec: SandboxSpec, waits = false): Promise<Started> {
+    const places = await openPlaces(spec, ground.uids);
+    try {
+      if (this.#closed) throw unavailable("Reeve is ending.");
+      return await this.#launch(ground, spec, { places, waits });
+    } catch (error) {
+      places.giveBack();
+      throw OsError.is(error) ? error : unavailable(error instanceof Error ? error.message : String(error));
+    } finally {
+      places.close();
+    }
+  }
+
+  async #launch(
+    { launcher, groups }: Ground,
+    spec: SandboxSpec,
+    { places, waits }: { readonly places: Places; readonly waits: boolean },
+  ): Promise<Started> {
+    const { limits } = spec;
+    const group = groups?.make({ ...limits, ownProcesses: OWN_PROCESSES });
+    const { child, channel, ready } = launchInto(group, (doors) =>
+      launch(launcher, {
+        command: spec.door === undefined ? spec.command : spec.door.wrap(spec.command),
+        cwd: spec.cwd ?? "/ws",
+        env: ownEnv({ ...spec.door?.env, ...spec.env }),
+        channel: spec.channel === true,
+        diskBytes: limits.diskBytes,
+        fileBytesMax: limits.diskBytes,
+        cpuSecondsMax: Math.ceil(limits.cpuMs / 1_000) + 1,
+        doors,
+        uid: places.uid,
+        workspace: places.workspace,
+        door: places.door,
+        mounts: places.mounts,
+      }),
+    );
+    const bounds: Bounds = group ?? new LooseBounds(child);
+    const { stdin, stdout, stderr } = child;
+    if (child.pid === undefined || stdin === null || stdout === null || stderr === null) {
+      await bounds.remove();
+      throw unavailable(
+        "A process could not be started: this machine, or Reeve's share of it, is out of processes or descriptors.",
+      );
+    }
+    const release = (): void => {
+      this.#running.delete(running);
+      places.giveBack();
+    };
+    const running = new Running(
+      { child, channel: waits ? undefined : channel, bounds, limits, waits, release },
+      { stdin, stdout, stderr },
+    );
+    this.#running.add(running);
+    if (!(await ready)) throw await failureOf(running);
+    const disk = openDisk(running.pid, places.workspace?.descriptor);
+    if (disk !== undefined) running.watchDisk(disk, spec.workspace === undefined);
+    if (spec.workspace?.quota === "none") running.watchFolder(spec.workspace.folder);
+    return { running, channel };
+  }
+}
+
+/** The channel apart, since one that a program's text comes by is not the job's. */
+type Started = { readonly running: Running; readonly channel: Socket | undefined };
+
+const givenUp = (): OsError => new OsError("cancelled", "The sandbox was not started: its caller gave up.");
+const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
+
+/** Opens the doors of a group for a launch; a launch that fails leaves no group. */
+function launchInto(group: Group | undefined, start: (doors: readonly number[]) => Launched): Launched {
+  const doors = group?.openDoors() ?? [];
+  try {
+    return start(doors);
+  } catch (error) {
+    // Nothing is in it, so this is done at once.
+    void group?.remove();
+    throw error;
+  } finally {
+    closeDoors(doors);
+  }
+}
+
+const unavailable = (reason: string): OsError =>
+  new OsError("isolation_unavailable", `The sandbox was not started: ${reason}`, {
+    data: { level: "process", drivers: [{ name: "bubblewrap", reason }] },
+  });
+
+const absent = (reason: string, fingerprint = ""): DriverState => ({
+  posture: "none",
+  layers: [],
+  reason,
+  fingerprint,
+});
+
+/** Why a sandbox that never came to stand did not; all of it is gone afterwards. */
+async function failureOf(running: Running): Promise<OsError> {
+  const said: Buffer[] = [];
+  running.stderr.on("data", (chunk: Buffer) => said.push(chunk));
+  running.stdout.resume();
+  const exit = await running.exit;
+  if (exit.kind === "killed") return new OsError("cancelled", "The sandbox was ended before it had started.");
+  if (exit.kind === "limit")
+    return unavailable(`its limit (${exit.limit}, ${exit.max}) does not even hold the sandbox itself. Raise it.`);
+  return unavailable(explain(Buffer.concat(said).toString()));
+}
+
+function layGround({ folder, uids }: BubblewrapOptions, bwrap: string, layout: ReturnType<typeof readLayout>): Ground {
+  const changesUser = mayChangeUser();
+  const own = publicFolder(folder, changesUser);
+  const etc = join(own, "etc");
+  const filterFile = join(own, "filter.bpf");
+  const meeting = join(own, "meeting");
+  makeEtc(etc);
+  mkdirSync(meeting, { recursive: true });
+  writeFileSync(filterFile, filterFor(architecture()));
+  const groups = layout.hierarchies.length === 0 ? undefined : new Groups(layout, runName());
+  const temporary = own === folder ? "" : own;
+  return {
+    launcher: {
+      bwrap,
+      filterFile,
+      etc: openSync(etc, constants.O_RDONLY | constants.O_DIRECTORY),
+      root: rootOf(),
+      meeting,
+      inherited: inherited(),
+    },
+    temporary,
+    groups,
+    watchdog: new Watchdog(groups?.roots ?? [], temporary),
+    uids: changesUser ? new Uids(uids, randomInt(2 ** 31)) : undefined,
+  };
+}
+
+/** `folder`, or one of this run where users of sandboxes would not find it. */
+function publicFolder(folder: string, changesUser: boolean): string {
+  mkdirSync(folder, { recursive: true });
+  if (changesUser) chmodSync(folder, 0o711);
+  if (!changesUser || isFoundByAll(join(folder, "etc"))) return folder;
+  const own = mkdtempSync(join(tmpdir(), "reeve-"));
+  chmodSync(own, 0o711);
+  return own;
+}
+
+async function clear({ launcher, groups, watchdog, temporary }: Ground): Promise<void> {
+  groups?.close();
+  closeSync(launcher.etc);
+  if (temporary !== "") rmSync(temporary, { recursive: true, force: true });
+  await watchdog.close();
+}
+
+/** The profile as text, with stand-ins for what differs from start to start. */
+const sampleOf = ({ bwrap, root }: Launcher): Readonly<Record<string, unknown>> => ({
+  front: frontOf({ bwrap, doors: 1, strays: [], fileBytesMax: 1, cpuSecondsMax: 1, args: [] }),
+  filter: Buffer.from(filterFor(architecture())).toString("base64"),
+  args: profileOf({ command: ["true"], cwd: "/ws", diskBytes: 1, root }, { filter: 5, etc: 6, ready: 7, mounts: [] }),
+  home: HOME,
+});
+
+const O_PATH = 0o10000000;
+
+/** A descriptor of the workspace's file system. None where the sandbox is over already, or may not be looked into. */
+function openDisk(pid: number, workspace: number | undefined): number | undefined {
+  const flags = O_PATH | constants.O_DIRECTORY;
+  if (workspace !== undefined) return openSync(`/proc/self/fd/${workspace}`, flags);
+  try {
+    const first = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+    // Its root is either in place already or still stands below another for an instant.
+    for (const root of ["newroot/ws", "ws"]) {
+      try {
+        return openSync(`/proc/${first}/root/${root}`, flags);
+      } catch {
+        // The other of the two.
+      }
+    }
+  } catch {
+    // It is over.
+  }
+  return undefined;
+}

@@ -1,0 +1,84 @@
+// Goal: each kind of control groups is found for what it is, and gets the limits in its own terms. Method: the texts of machines of
+// each kind, and plain folders in the place of groups, whose files can be read afterwards.
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Groups } from "./cgroup.ts";
+import { cgroupMounts, layoutOf, ownGroups } from "./cgroup-layout.ts";
+
+let folder: string;
+beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), "reeve-groups-"))));
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const mountinfo = (...mounts: readonly (readonly [string, string, string])[]): string =>
+  mounts
+    .map(([point, type, options]) => `30 20 0:27 / ${join(folder, point)} rw - ${type} none rw,${options}`)
+    .join("\n");
+
+function plant(point: string, files: Readonly<Record<string, string>>): void {
+  mkdirSync(join(folder, point), { recursive: true });
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, point, name), text);
+}
+
+const LIMITS = { cpus: 0.5, memoryBytes: 1 << 26, processes: 10, ownProcesses: 2 };
+const dutiesOf = (layout: ReturnType<typeof layoutOf>) =>
+  layout.hierarchies.map(({ version, duties }) => [version, [...duties].toSorted()]);
+
+test("version 1: a tree for each controller, or one for two, and none of version 2 beside them", () => {
+  for (const point of ["memory", "pids", "cpu", "unified"]) plant(point, {});
+  const text = mountinfo(
+    ["memory", "cgroup", "memory"],
+    ["pids", "cgroup", "pids"],
+    ["cpu", "cgroup", "cpu,cpuacct"],
+    ["unified", "cgroup2", ""],
+  );
+  const layout = layoutOf(cgroupMounts(text), ownGroups("4:memory:/\n3:pids:/\n2:cpu,cpuacct:/\n0::/\n"));
+  expect(dutiesOf(layout)).toEqual([
+    [1, ["memory"]],
+    [1, ["pids"]],
+    [1, ["cpu", "usage"]],
+  ]);
+  expect(Object.keys(layout.lacks)).toEqual(["kill"]);
+  const groups = new Groups(layout, "run");
+  groups.make(LIMITS);
+  const read = (point: string, file: string): string => readFileSync(join(folder, point, "run", "1", file), "utf8");
+  expect(read("memory", "memory.limit_in_bytes")).toBe(String(1 << 26));
+  expect(read("memory", "memory.memsw.limit_in_bytes")).toBe(String(1 << 26));
+  expect(read("cpu", "cpu.cfs_quota_us")).toBe("50000");
+  // The supervisor and the first process inside are counted as well.
+  expect(read("pids", "pids.max")).toBe("12");
+});
+
+test("version 2: one tree for all, with swap forbidden and a whole group dying together", () => {
+  plant("one", { "cgroup.controllers": "cpu io memory pids", "cgroup.subtree_control": "cpu memory pids" });
+  const layout = layoutOf(cgroupMounts(mountinfo(["one", "cgroup2", ""])), ownGroups("0::/\n"));
+  expect(dutiesOf(layout)).toEqual([[2, ["cpu", "kill", "memory", "pids", "usage"]]]);
+  expect(layout.lacks).toEqual({});
+  const group = new Groups(layout, "run").make(LIMITS);
+  const own = join(folder, "one", "run", "1");
+  const written = Object.fromEntries(readdirSync(own).map((name) => [name, readFileSync(join(own, name), "utf8")]));
+  expect(written).toEqual({
+    "cpu.max": "50000 100000",
+    "memory.max": String(1 << 26),
+    "memory.oom.group": "1",
+    "memory.swap.max": "0",
+    "pids.max": "12",
+  });
+  expect(readFileSync(join(folder, "one", "run", "cgroup.subtree_control"), "utf8")).toBe("+memory +pids +cpu");
+  plant("one/run/1", {
+    "cpu.stat": "usage_usec 1500\nuser_usec 1000\n",
+    "memory.peak": "4096\n",
+    "memory.events": "low 0\noom 2\noom_kill 1\n",
+    "pids.events": "max 3\n",
+  });
+  expect(group.usage()).toEqual({ cpuMs: 1.5, memoryPeakBytes: 4096, killedForMemory: 1, forksRefused: 3 });
+  group.kill();
+  expect(readFileSync(join(own, "cgroup.kill"), "utf8")).toBe("1");
+});
+
+test("a machine without control groups lacks each duty by name", () => {
+  const layout = layoutOf(cgroupMounts("30 20 0:27 / /proc rw - proc proc rw\n"), ownGroups(""));
+  expect(layout.hierarchies).toEqual([]);
+  expect(Object.keys(layout.lacks).toSorted()).toEqual(["cpu", "kill", "memory", "pids", "usage"]);
+});
