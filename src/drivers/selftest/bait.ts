@@ -1,0 +1,153 @@
+// What a sandbox must keep from what runs in it, laid out on the machine for one test: a file, a folder, sockets, a port, a process
+// with a secret, shared memory. All of it is the test's own, so that a payload that gets out does no harm.
+import { spawn, type ChildProcessByStdio } from "node:child_process";
+import { execFile } from "node:child_process";
+import { randomBytes, randomInt } from "node:crypto";
+import { chmod, mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { promisify } from "node:util";
+import { assembleProber, call, type Architecture, type Call } from "./prober.ts";
+
+export type Bait = {
+  readonly folder: string;
+  /** Text that stands in what must not be read. */
+  readonly secret: string;
+  readonly secretFile: string;
+  /** All users may write into it. */
+  readonly open: string;
+  /** For a sandbox to have at /ws. */
+  readonly workspace: string;
+  /** Path of a socket that somebody listens on. */
+  readonly socket: string;
+  readonly abstract: string;
+  readonly port: number;
+  /** How often somebody has connected to that port. */
+  readonly touched: () => number;
+  /** The id of a process, with the secret in its environment. */
+  readonly victim: number;
+  readonly victimLives: () => Promise<boolean>;
+  readonly ipcKey: number;
+  readonly queue: string;
+  dispose(): Promise<void>;
+};
+
+const run = promisify(execFile);
+const CREATE = 0o1000;
+const MESSAGE_QUEUE_CREATE = 0o100;
+
+export async function layBait(architecture: Architecture): Promise<Bait> {
+  const folder = await realpath(await mkdtemp(join(tmpdir(), "reeve-selftest-")));
+  const secret = `secret-${randomBytes(16).toString("hex")}`;
+  const secretFile = join(folder, "secret");
+  const open = join(folder, "open");
+  const workspace = join(folder, "workspace");
+  const socket = join(folder, "socket");
+  const abstract = `reeve-${randomBytes(8).toString("hex")}`;
+  const ipcKey = randomInt(1, 2 ** 31 - 1);
+  await chmod(folder, 0o755);
+  await writeFile(secretFile, secret, { mode: 0o644 });
+  await mkdir(open);
+  await chmod(open, 0o777);
+  await mkdir(workspace);
+  const port = await listen(createServer(), { host: "127.0.0.1", port: 0 });
+  const servers: { readonly server: Server }[] = [port];
+  servers.push(await listen(createServer(), { path: socket }), await listen(createServer(), { path: `\0${abstract}` }));
+  const number = port.number;
+  let touches = 0;
+  port.server.on("connection", () => (touches += 1));
+  try {
+    servers.push(await listen(createServer(), { host: "::1", port: number }));
+  } catch {
+    // A machine without IPv6 has nothing there to be reached.
+  }
+  await chmod(socket, 0o777);
+  const victim = spawn("/bin/cat", [], {
+    env: { REEVE_SELFTEST_SECRET: secret },
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  victim.on("error", () => {});
+  const ipc = new HostIpc({ folder, architecture, key: ipcKey, queue: abstract });
+  await ipc.make();
+  return {
+    ...{ folder, secret, secretFile, open, workspace, socket, abstract, ipcKey, queue: abstract },
+    port: number,
+    touched: () => touches,
+    victim: victim.pid ?? 0,
+    victimLives: () => answers(victim),
+    dispose: async () => {
+      victim.kill("SIGKILL");
+      for (const { server } of servers) server.close();
+      await ipc.remove();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function listen(
+  server: Server,
+  where: { readonly host: string; readonly port: number } | { readonly path: string },
+): Promise<{ readonly server: Server; readonly number: number }> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject);
+  server.on("connection", (connection) => connection.on("error", () => {}).end());
+  server.listen(where, resolve);
+  await promise;
+  server.unref();
+  const address = server.address();
+  return { server, number: typeof address === "object" && address !== null ? address.port : 0 };
+}
+
+/** Whether it still repeats what it is told. */
+function answers(victim: ChildProcessByStdio<Writable, Readable, null>): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  if (victim.exitCode !== null || victim.signalCode !== null) resolve(false);
+  victim.once("close", () => resolve(false));
+  victim.stdin.once("error", () => resolve(false));
+  victim.stdout.once("data", () => resolve(true));
+  victim.stdin.write("well?\n");
+  return promise;
+}
+
+/** Shared memory, a message queue and semaphores of System V, and a queue of POSIX: there are no programs for these on every machine. */
+class HostIpc {
+  readonly #program: string;
+  readonly #options: { readonly architecture: Architecture; readonly key: number; readonly queue: string };
+
+  constructor(options: { folder: string; architecture: Architecture; key: number; queue: string }) {
+    this.#program = join(options.folder, "ipc");
+    this.#options = options;
+  }
+
+  async make(): Promise<void> {
+    const { key, queue } = this.#options;
+    await this.#call([
+      call("shmget", 29, 194, key, 4096, CREATE | 0o666),
+      call("msgget", 68, 186, key, CREATE | 0o666),
+      call("semget", 64, 190, key, 1, CREATE | 0o666),
+      call("mq_open", 240, 180, queue, MESSAGE_QUEUE_CREATE, 0o666, 0),
+    ]);
+  }
+
+  async remove(): Promise<void> {
+    const { key, queue } = this.#options;
+    await this.#call([
+      call("shmget", 29, 194, key, 0, 0),
+      call("shmctl", 31, 195, { result: 0 }, 0, 0),
+      call("msgget", 68, 186, key, 0),
+      call("msgctl", 71, 187, { result: 2 }, 0, 0),
+      call("semget", 64, 190, key, 0, 0),
+      call("semctl", 66, 191, { result: 4 }, 0, 0, 0),
+      call("mq_unlink", 241, 181, queue),
+    ]);
+  }
+
+  async #call(calls: readonly Call[]): Promise<void> {
+    const groups = [{ payload: "ipc", calls }];
+    await writeFile(this.#program, assembleProber(groups, this.#options.architecture), { mode: 0o755 });
+    // A kernel without one of them answers with an error, and then there is nothing to be found.
+    await run(this.#program, [], { encoding: "buffer" });
+  }
+}
