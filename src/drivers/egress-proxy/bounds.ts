@@ -1,0 +1,28 @@
+// How much a door lets through, and how long it waits for either side.
+
+/** Both ways together, over a door's life, where its opener named no other. Bytes. */
+export const DOOR_BYTES_MAX = 64 * 1024 * 1024;
+/** Request line and headers together, and as much of an answer's. Bytes. */
+export const HEADER_BYTES_MAX = 32 * 1024;
+/** Programs' connections to one door at once; and of a door to one origin, so that none waits for another. */
+export const CONNECTIONS_MAX = 256;
+/** Origins to which a door keeps connections. */
+export const ORIGINS_MAX = 64;
+/** Hosts for which a door keeps a certificate. */
+export const CERTIFICATES_MAX = 256;
+/** Refusals after which a door shuts: each is an event, and nobody may fill a journal with them. */
+export const DENIALS_MAX = 10_000;
+/** What is read of a connection before it has said for which host it is. Bytes. */
+export const HELLO_BYTES_MAX = 64 * 1024;
+/** A name of a host. Characters. */
+export const HOST_CHARS_MAX = 253;
+
+export type Times = {
+  /** For a program to send a request's headers, or the first bytes in a tunnel. Milliseconds. */
+  readonly headersMs: number;
+  /** To find a host's address, connect, and agree on TLS. Milliseconds. */
+  readonly connectMs: number;
+  /** Without a byte either way. Milliseconds. */
+  readonly idleMs: number;
+};
+export const TIMES: Times = { headersMs: 15_000, connectMs: 15_000, idleMs: 300_000 };

@@ -1,0 +1,146 @@
+// The only way out, as a driver: doors for sandboxes, and Reeve's own requests.
+import { randomBytes } from "node:crypto";
+import { mkdtemp, chmod, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { SecureContext } from "node:tls";
+import { OsError } from "../../abi/errors.ts";
+import type { Door, DoorSpec, Egress, HttpRequest, HttpResponse } from "../../ports/egress.ts";
+import { type Resolve, systemResolve } from "./addresses.ts";
+import type { Parts } from "./admission.ts";
+import { type Times, TIMES } from "./bounds.ts";
+import { ProxyDoor } from "./door.ts";
+import { Ledger } from "./ledger.ts";
+import { trust } from "./machine.ts";
+import { performRequest, type RequestOptions } from "./request.ts";
+import { compileRules, type Rule } from "./rules.ts";
+import { createScrubber } from "./scrub.ts";
+import { openSecrets, type Secret, type SecretsOptions } from "./secrets.ts";
+import { sweepAfter, type Sweeper } from "./sweeper.ts";
+import { Upstream } from "./upstream.ts";
+
+/** On which the forwarder listens inside; nothing else has a loopback of its own there. */
+const FORWARD_PORT = 3128;
+
+export type EgressOptions = SecretsOptions & {
+  /** Where the folder of the doors is made; the system's temporary folder if absent. */
+  readonly folder?: string;
+  readonly resolve?: Resolve;
+  /** Authorities that are trusted beside the machine's. PEM. */
+  readonly authorities?: readonly string[];
+  readonly forwardPort?: number;
+  readonly times?: Partial<Times>;
+};
+
+export const createEgress = (options: EgressOptions): Egress => new ProxyEgress(options);
+
+class ProxyEgress implements Egress {
+  readonly #options: EgressOptions;
+  readonly #doors = new Set<ProxyDoor>();
+  #trusted: SecureContext | undefined;
+  #home: Promise<{ readonly folder: string; readonly sweeper: Sweeper }> | undefined;
+  #closed = false;
+
+  constructor(options: EgressOptions) {
+    this.#options = options;
+  }
+
+  async open(spec: DoorSpec): Promise<Door> {
+    if (this.#closed) throw closed();
+    const id = randomBytes(6).toString("hex");
+    let shut = (): void => {};
+    const parts = await this.#parts(spec, { id, onOver: () => shut() });
+    const { folder } = await (this.#home ??= this.#makeHome());
+    const door: ProxyDoor = await ProxyDoor.open({
+      folder: join(folder, `${id}${randomBytes(6).toString("hex")}`),
+      port: this.#options.forwardPort ?? FORWARD_PORT,
+      parts,
+      onClosed: () => this.#doors.delete(door),
+    });
+    this.#doors.add(door);
+    // Whoever opened it closes it as well; a failure is theirs to see.
+    shut = () => void door.close().catch(() => {});
+    if (this.#closed) {
+      await door.close();
+      throw closed();
+    }
+    return door;
+  }
+
+  async request(
+    request: HttpRequest,
+    door: Omit<DoorSpec, "bytesMax">,
+    options: RequestOptions,
+  ): Promise<HttpResponse> {
+    if (this.#closed) throw closed();
+    const id = randomBytes(6).toString("hex");
+    const parts = await this.#parts(
+      { ...door, bytesMax: Number.MAX_SAFE_INTEGER },
+      { id, onOver: () => {} },
+      "request",
+    );
+    try {
+      return await performRequest(parts, request, options);
+    } finally {
+      parts.upstream.close();
+      await parts.ledger.settle();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const ends = await Promise.allSettled([...this.#doors].map((door) => door.close()));
+    const home = await this.#home;
+    if (home !== undefined) {
+      await rm(home.folder, { recursive: true, force: true });
+      home.sweeper.end();
+    }
+    const failed = ends.find((end) => end.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  async #parts(
+    spec: DoorSpec,
+    { id, onOver }: { id: string; onOver: () => void },
+    use: "door" | "request" = "door",
+  ): Promise<Parts> {
+    const { resolve = systemResolve, authorities, times } = this.#options;
+    const rules = compileRules(spec.rules);
+    const secrets = openSecrets(spec.secrets, this.#options);
+    const trusted = (): SecureContext => (this.#trusted ??= trust(authorities));
+    const allTimes: Times = { ...TIMES, ...times };
+    return {
+      rules,
+      secrets,
+      known: (name) => Object.hasOwn(this.#options.secrets, name),
+      scrubber: createScrubber(secrets),
+      ledger: new Ledger({ id, notes: spec.notes, bytesMax: spec.bytesMax, onOver }),
+      upstream: new Upstream({ resolve, trusted, times: allTimes }),
+      authority: use === "door" && needsLook(rules, secrets) ? await newAuthority(id) : undefined,
+      times: allTimes,
+    };
+  }
+
+  /** Its folder may be entered but not listed by others. */
+  async #makeHome(): Promise<{ folder: string; sweeper: Sweeper }> {
+    const folder = await mkdtemp(join(this.#options.folder ?? tmpdir(), "reeve-doors-"));
+    await chmod(folder, 0o711);
+    return { folder, sweeper: sweepAfter(folder) };
+  }
+}
+
+const closed = (): OsError =>
+  new OsError("tool_unavailable", "The way out is closed: Reeve is ending. Nothing was performed.");
+
+const needsLook = (rules: readonly Rule[], secrets: readonly Secret[]): boolean =>
+  secrets.some(({ to }) => to.some(({ scheme }) => scheme === "https")) ||
+  rules.some(
+    ({ scheme, tunnel, methods, paths }) =>
+      scheme === "https" && !tunnel && (methods !== undefined || paths !== undefined),
+  );
+
+/** What makes certificates is loaded when the first one is needed. */
+async function newAuthority(id: string): Promise<Parts["authority"]> {
+  const { Authority } = await import("./authority.ts");
+  return new Authority(`Reeve door ${id}`);
+}

@@ -1,0 +1,168 @@
+// What a door writes down, and how much it has let through.
+//
+// Invariants:
+//   L1. A request leaves only after the event that names it is durable. If that cannot be written, the door shuts.
+//   L2. What both ways carried over the door's life stays within its bytes.
+import { OsError } from "../../abi/errors.ts";
+import type { JsonObject } from "../../abi/json.ts";
+import type { EgressNotes } from "../../ports/tools.ts";
+import { DENIALS_MAX, DOOR_BYTES_MAX } from "./bounds.ts";
+import type { Refusal } from "./rules.ts";
+
+/** Longer ones are cut in the event; the whole may be as long as headers may. Characters. */
+const PATH_CHARS_MAX = 2048;
+
+export type Wanted = {
+  readonly method: string;
+  /** Unknown of a tunnel. */
+  readonly scheme?: string | undefined;
+  readonly host: string;
+  readonly port: number;
+  /** With its query. */
+  readonly path?: string | undefined;
+  /** Names of secrets whose placeholders stand in it where they are not replaced. */
+  readonly leaked?: readonly string[] | undefined;
+};
+
+function payloadOf({ method, scheme, host, port, path, leaked = [] }: Wanted): JsonObject {
+  return {
+    method,
+    ...(scheme === undefined ? {} : { scheme }),
+    host,
+    port,
+    ...(path === undefined ? {} : { path: path.length > PATH_CHARS_MAX ? `${path.slice(0, PATH_CHARS_MAX)}…` : path }),
+    ...(leaked.length === 0 ? {} : { leaked }),
+  };
+}
+
+/** One request that was let out. */
+export class Entry {
+  readonly #n: string;
+  readonly #ledger: Ledger;
+  #sentBytes = 0;
+  #receivedBytes = 0;
+  #leaked: readonly string[] = [];
+  #status = 0;
+  #ended = false;
+
+  constructor(n: string, ledger: Ledger) {
+    this.#n = n;
+    this.#ledger = ledger;
+  }
+
+  /** Counts what goes out; false once the door's bytes are used up, and then it must not go. */
+  send(bytes: number): boolean {
+    if (!this.#ledger.take(bytes)) return false;
+    this.#sentBytes += bytes;
+    return true;
+  }
+
+  receive(bytes: number): boolean {
+    if (!this.#ledger.take(bytes)) return false;
+    this.#receivedBytes += bytes;
+    return true;
+  }
+
+  leak(names: readonly string[]): void {
+    this.#leaked = [...new Set([...this.#leaked, ...names])];
+  }
+
+  /** The far side has begun to answer. */
+  answered(status: number): void {
+    this.#status = status;
+  }
+
+  /** It is over, whichever way; told once. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const status = this.#status;
+    const [n, sentBytes, receivedBytes, leaked] = [this.#n, this.#sentBytes, this.#receivedBytes, this.#leaked];
+    this.#ledger.ended(this, { n, status, sentBytes, receivedBytes, ...(leaked.length === 0 ? {} : { leaked }) });
+  }
+}
+
+export type LedgerOptions = {
+  /** Names the door; begins the numbers of its requests. */
+  readonly id: string;
+  readonly notes: EgressNotes;
+  readonly bytesMax?: number | undefined;
+  /** The record cannot be kept any more, or is full of refusals. */
+  readonly onOver: () => void;
+};
+
+export class Ledger {
+  readonly #options: LedgerOptions;
+  readonly #open = new Set<Entry>();
+  readonly #writing = new Set<Promise<void>>();
+  readonly #bytesMax: number;
+  #bytes = 0;
+  #count = 0;
+  #denials = 0;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#bytesMax = options.bytesMax ?? DOOR_BYTES_MAX;
+  }
+
+  get spent(): OsError | undefined {
+    if (this.#bytes < this.#bytesMax) return undefined;
+    return new OsError(
+      "limit_exceeded",
+      `This way out has carried the ${this.#bytesMax} bytes that it may, both ways together; nothing more passes.`,
+      { data: { limit: "egress_bytes", max: this.#bytesMax } },
+    );
+  }
+
+  /** Whether so many more bytes may pass. The first that may not use up the rest. */
+  take(bytes: number): boolean {
+    this.#bytes += bytes;
+    return this.#bytes <= this.#bytesMax;
+  }
+
+  /** Resolves when the event is durable. Rejects where it could not be written: then nothing may leave. */
+  async allowed(rule: string, wanted: Wanted, secrets: readonly string[]): Promise<Entry> {
+    const n = this.#number();
+    await this.#requested({ n, decision: "allow", rule, secrets, request: payloadOf(wanted) });
+    const entry = new Entry(n, this);
+    this.#open.add(entry);
+    return entry;
+  }
+
+  async denied({ rule }: Refusal, wanted: Wanted): Promise<void> {
+    this.#denials += 1;
+    const request = payloadOf(wanted);
+    await this.#requested({ n: this.#number(), decision: "deny", rule, secrets: [], request });
+    if (this.#denials >= DENIALS_MAX) this.#options.onOver();
+  }
+
+  ended(entry: Entry, event: Parameters<EgressNotes["ended"]>[0]): void {
+    this.#open.delete(entry);
+    const writing = this.#options.notes
+      .ended(event)
+      // The process is over: what was known of the request is in its first event.
+      .catch(() => this.#options.onOver())
+      .finally(() => this.#writing.delete(writing));
+    this.#writing.add(writing);
+  }
+
+  /** Ends what is under way, and resolves when all that was told is durable or was refused. */
+  async settle(): Promise<void> {
+    for (const entry of this.#open) entry.end();
+    await Promise.all(this.#writing);
+  }
+
+  async #requested(event: Parameters<EgressNotes["requested"]>[0]): Promise<void> {
+    try {
+      await this.#options.notes.requested(event);
+    } catch (error) {
+      this.#options.onOver();
+      throw error;
+    }
+  }
+
+  #number(): string {
+    this.#count += 1;
+    return `${this.#options.id}.${this.#count}`;
+  }
+}

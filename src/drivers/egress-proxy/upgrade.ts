@@ -1,0 +1,145 @@
+// WebSockets: a request that becomes a connection. It is judged as the GET that it begins as; what is said in it is counted, and
+// scrubbed in place.
+//
+// Boundary: no other protocol is changed to; a request for one is served as if it had not asked.
+import type { IncomingMessage } from "node:http";
+import { STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { type Admitted, admit, denied, type Parts } from "./admission.ts";
+import { answerRaw, brokenAnswer, closingAnswer, refusalAnswer, unreachableAnswer } from "./answers.ts";
+import { counted, scrubbing, SPENT } from "./bodies.ts";
+import { hasBody, lookedThrough, outgoingHeaders, whyBroken } from "./exchange.ts";
+import { endToEnd, flat, headerBytes, headersOf, readRequest, valuesOf } from "./headers.ts";
+import type { Origin } from "./hosts.ts";
+import { refuse } from "./rules.ts";
+import type { Headers } from "./secrets.ts";
+import { limitIdle, splice } from "./splice.ts";
+
+export const isWebSocket = (request: IncomingMessage): boolean => {
+  const upgrades = valuesOf(headersOf(request), "upgrade");
+  return request.method === "GET" && upgrades.length === 1 && /^websocket$/i.test(upgrades[0] ?? "");
+};
+
+export type Upgrading = {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly within?: Origin | undefined;
+};
+
+/** Serves it to its end. Never rejects. */
+export async function upgrade(parts: Parts, { request, socket, head, within }: Upgrading): Promise<void> {
+  socket.on("error", () => {});
+  limitIdle(socket, parts.times.idleMs);
+  try {
+    const found = readRequest(request, within);
+    const read =
+      found.kind === "asked" && hasBody(found.framing) ? refuse("form", "A WebSocket begins without a body.") : found;
+    if (read.kind === "deny") {
+      const wanted = { method: "GET", host: within?.host ?? "", port: within?.port ?? 0, path: request.url };
+      answerRaw(socket, refusalAnswer(await denied(parts, read, wanted)));
+      return;
+    }
+    const admission = await admit(parts, read.asked, headersOf(request));
+    if (admission.kind === "deny") answerRaw(socket, refusalAnswer(admission));
+    else if (admission.kind === "unreachable") answerRaw(socket, unreachableAnswer);
+    else {
+      if (head.length > 0) socket.unshift(head);
+      await pass(parts, socket, admission);
+    }
+  } catch {
+    // The record cannot be kept, so the door is shutting.
+    answerRaw(socket, closingAnswer);
+  }
+}
+
+type Reply =
+  | { readonly kind: "switched"; readonly incoming: IncomingMessage; readonly far: Duplex; readonly head: Buffer }
+  | { readonly kind: "answered"; readonly incoming: IncomingMessage };
+
+async function pass(parts: Parts, socket: Duplex, admitted: Admitted): Promise<void> {
+  const { entry } = admitted;
+  let status = 0;
+  try {
+    const reply = await ask(parts, socket, admitted);
+    status = reply.incoming.statusCode ?? 0;
+    entry.answered(status);
+    if (reply.kind === "switched") await join(parts, socket, { reply, admitted });
+    else await relay(parts, socket, { incoming: reply.incoming, admitted });
+  } catch (error) {
+    if (status === 0) answerRaw(socket, brokenAnswer(whyBroken(error)));
+    else socket.destroy();
+  } finally {
+    entry.end();
+  }
+}
+
+function ask(parts: Parts, socket: Duplex, admitted: Admitted): Promise<Reply> {
+  const { asked, rule, path, way, entry } = admitted;
+  // What is compressed could not be looked through.
+  const drop = parts.scrubber === undefined ? [] : ["sec-websocket-extensions"];
+  const kept = endToEnd(outgoingHeaders(parts, admitted, { kind: "none" }), drop);
+  const host = outgoingHeaders(parts, admitted, { kind: "none" }).slice(0, 1);
+  const headers: Headers = [...host, ...kept, ["Connection", "Upgrade"], ["Upgrade", "websocket"]];
+  if (socket.destroyed || !entry.send(headerBytes(headers) + path.length)) return Promise.reject(new Error(SPENT));
+  const outgoing = parts.upstream.request({
+    origin: asked,
+    allowPrivate: rule.allowPrivate,
+    method: "GET",
+    path: path + asked.query,
+    headers: flat(headers),
+    lookup: way.lookup,
+    fresh: true,
+  });
+  socket.once("close", () => outgoing.destroy());
+  return new Promise((resolve, reject) => {
+    outgoing.on("error", reject);
+    outgoing.once("close", () => reject(new Error("the connection was closed")));
+    outgoing.once("upgrade", (incoming, far, head) => resolve({ kind: "switched", incoming, far, head }));
+    outgoing.once("response", (incoming) => resolve({ kind: "answered", incoming }));
+    outgoing.end();
+  });
+}
+
+function headText(parts: Parts, status: number, headers: Headers): string {
+  const lines = headers.map(([name, value]) => `${name}: ${parts.scrubber?.text(value) ?? value}`);
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines.join("\r\n")}\r\n\r\n`;
+}
+
+async function join(
+  parts: Parts,
+  socket: Duplex,
+  { reply, admitted }: { readonly reply: Reply & { kind: "switched" }; readonly admitted: Admitted },
+): Promise<void> {
+  const { incoming, far, head } = reply;
+  far.on("error", () => {});
+  limitIdle(far, parts.times.idleMs);
+  socket.once("close", () => far.destroy());
+  const headers: Headers = [...endToEnd(headersOf(incoming)), ["Connection", "Upgrade"], ["Upgrade", "websocket"]];
+  if (!admitted.entry.receive(headerBytes(headers))) throw new Error(SPENT);
+  socket.write(headText(parts, 101, headers), "latin1");
+  if (head.length > 0) far.unshift(head);
+  // Frames say how long they are, so a value is covered and not replaced.
+  await splice(
+    socket,
+    far,
+    admitted.entry,
+    parts.scrubber === undefined ? [] : [scrubbing(parts.scrubber.stream("fill"))],
+  );
+}
+
+/** The far side answered instead: its answer ends the connection. */
+async function relay(
+  parts: Parts,
+  socket: Duplex,
+  { incoming, admitted }: { readonly incoming: IncomingMessage; readonly admitted: Admitted },
+): Promise<void> {
+  const looked = lookedThrough(parts, incoming);
+  if (looked === undefined) throw new Error("the answer cannot be looked through");
+  const drop = looked.length > 0 ? ["content-length", "content-encoding"] : [];
+  const headers: Headers = [...endToEnd(headersOf(incoming), drop), ["Connection", "close"]];
+  if (!admitted.entry.receive(headerBytes(headers))) throw new Error(SPENT);
+  socket.write(headText(parts, incoming.statusCode ?? 502, headers), "latin1");
+  await pipeline([incoming, ...looked, counted((bytes) => admitted.entry.receive(bytes)), socket]);
+}
