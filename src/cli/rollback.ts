@@ -1,0 +1,39 @@
+// `reeve rollback`: puts a process's workspace back.
+import { SYSCALLS } from "../abi/syscalls.ts";
+import { first, numberOption, wholeNumber, type CliCommand } from "./command.ts";
+import { STATUS } from "./exit-status.ts";
+import { resolveProcess } from "./process/ids.ts";
+import { changeLine, remarks } from "./workspace/wording.ts";
+import { counted } from "./terminal/figures.ts";
+
+export const rollback: CliCommand = {
+  name: "rollback",
+  define: (command) => {
+    command
+      .summary("put a process's workspace back")
+      .description(
+        `${SYSCALLS["workspace.rollback"].doc} What its tools did elsewhere is taken back with \`reeve undo\`.`,
+      )
+      .argument("<pid>", "the process; a unique beginning will do")
+      .option("--to <call>", "to how it stood before this call, by its number in the journal", wholeNumber(0));
+  },
+  act: (context, args, options) =>
+    context.session(false, async ({ client }) => {
+      const pid = await resolveProcess(client, first(args));
+      const to = numberOption(options, "to");
+      const changed = await client.workspace.rollback({ pid, ...(to === undefined ? {} : { to }) });
+      context.answer(changed, () => {
+        const { changes, more } = changed;
+        const all = changes.length + more;
+        const state = to === undefined ? "it began or was last written back" : `it stood before call #${to}`;
+        return [
+          ...changes.map((change) => changeLine(context, change)),
+          all === 0
+            ? `Nothing to put back: it is as ${state}.`
+            : `Put back ${counted(all, "change")}: it is as ${state}.`,
+          ...remarks(context, changed),
+        ];
+      });
+      return STATUS.ok;
+    }),
+};

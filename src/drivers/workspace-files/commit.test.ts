@@ -1,0 +1,193 @@
+// Goal: a workspace is written back as a whole or not at all, over nobody's changes, and nowhere but into its folder.
+// Method: real folders; conflicts of each kind, links of each kind, a death in the middle, told by what the folder then holds.
+import { spawn } from "node:child_process";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { staysInside } from "./commit.ts";
+import { writeRecord } from "./record.ts";
+import { picture, shelfOf } from "./scene.fake.ts";
+
+const begin = (source: string): void => {
+  fs.writeFileSync(join(source, "a.txt"), "a\n", { mode: 0o664 });
+  fs.writeFileSync(join(source, "b.txt"), "b\n");
+  fs.mkdirSync(join(source, "inner"));
+  fs.writeFileSync(join(source, "inner/c.txt"), "c\n");
+};
+
+const conflict = (...paths: string[]): unknown =>
+  expect.objectContaining({ code: "conflict", data: expect.objectContaining({ paths }) });
+
+test("files, folders, links, deletions and the right to run are written back, each as the folder has its own", () => {
+  const { shelf, live, source } = shelfOf(begin);
+  fs.chmodSync(join(source, "a.txt"), 0o664);
+  fs.writeFileSync(join(live, "a.txt"), "changed\n");
+  fs.writeFileSync(join(live, "run"), "#!/bin/sh\n", { mode: 0o777 });
+  fs.chmodSync(join(live, "run"), 0o6777);
+  fs.symlinkSync("a.txt", join(live, "link"));
+  fs.rmSync(join(live, "inner"), { recursive: true });
+  fs.writeFileSync(join(live, "inner"), "a file now\n");
+  fs.mkdirSync(join(live, "new/deep"), { recursive: true });
+  fs.writeFileSync(join(live, "new/deep/d.txt"), "d\n");
+  fs.rmSync(join(live, "b.txt"));
+  const { changes } = shelf.commit();
+  expect(changes.map(({ path, change }) => `${change} ${path}`)).toEqual([
+    "changed a.txt",
+    "removed b.txt",
+    "changed inner",
+    "removed inner/c.txt",
+    "added link",
+    "added new/deep/d.txt",
+    "added run",
+  ]);
+  const base64 = (text: string): string => Buffer.from(text).toString("base64");
+  expect(picture(source)).toEqual({
+    "a.txt": `file 664 ${base64("changed\n")}`,
+    inner: `file 644 ${base64("a file now\n")}`,
+    link: "link a.txt",
+    new: "folder 755",
+    "new/deep": "folder 755",
+    "new/deep/d.txt": `file 644 ${base64("d\n")}`,
+    run: `file 755 ${base64("#!/bin/sh\n")}`,
+  });
+  expect(shelf.commit().changes).toEqual([]);
+  expect(shelf.diff(null).changes).toEqual([]);
+});
+
+describe("what changed in the folder meanwhile", () => {
+  test("is a conflict where the workspace changed it too, and nothing is written", () => {
+    const { shelf, live, source } = shelfOf(begin);
+    fs.writeFileSync(join(live, "a.txt"), "mine\n");
+    fs.writeFileSync(join(live, "b.txt"), "mine\n");
+    fs.rmSync(join(live, "inner/c.txt"));
+    fs.writeFileSync(join(source, "a.txt"), "theirs\n");
+    fs.writeFileSync(join(source, "inner/c.txt"), "theirs\n");
+    const before = picture(source);
+    expect(() => shelf.commit()).toThrow(conflict("a.txt", "inner/c.txt"));
+    expect(picture(source)).toEqual(before);
+    fs.writeFileSync(join(source, "a.txt"), "a\n");
+    fs.writeFileSync(join(source, "inner/c.txt"), "c\n");
+    shelf.commit();
+    expect(fs.readFileSync(join(source, "a.txt"), "utf8")).toBe("mine\n");
+  });
+
+  test("is none elsewhere, and stays; nor is the same change on both sides", () => {
+    const { shelf, live, source } = shelfOf(begin);
+    fs.writeFileSync(join(live, "a.txt"), "both\n");
+    fs.writeFileSync(join(source, "a.txt"), "both\n");
+    fs.writeFileSync(join(source, "b.txt"), "theirs\n");
+    fs.writeFileSync(join(live, "new.txt"), "mine\n");
+    shelf.commit();
+    expect(fs.readFileSync(join(source, "b.txt"), "utf8")).toBe("theirs\n");
+    expect(fs.readFileSync(join(source, "new.txt"), "utf8")).toBe("mine\n");
+  });
+
+  test("is one where a folder that becomes a file has got something new", () => {
+    const { shelf, live, source } = shelfOf(begin);
+    fs.rmSync(join(live, "inner"), { recursive: true });
+    fs.writeFileSync(join(live, "inner"), "file\n");
+    fs.writeFileSync(join(source, "inner/theirs"), "theirs\n");
+    expect(() => shelf.commit()).toThrow(conflict("inner/theirs"));
+    expect(fs.readdirSync(join(source, "inner")).sort()).toEqual(["c.txt", "theirs"]);
+  });
+
+  test("is one where a link has taken the place of a folder: nothing is written through it", () => {
+    const { shelf, live, source, folder } = shelfOf(begin);
+    fs.writeFileSync(join(live, "inner/c.txt"), "mine\n");
+    fs.writeFileSync(join(live, "inner/new"), "mine\n");
+    fs.mkdirSync(join(folder, "elsewhere"));
+    fs.writeFileSync(join(folder, "elsewhere/c.txt"), "c\n");
+    fs.rmSync(join(source, "inner"), { recursive: true });
+    fs.symlinkSync(join(folder, "elsewhere"), join(source, "inner"));
+    expect(() => shelf.commit()).toThrow(conflict("inner/c.txt", "inner/new"));
+    expect(fs.readFileSync(join(folder, "elsewhere/c.txt"), "utf8")).toBe("c\n");
+    expect(fs.readdirSync(join(folder, "elsewhere"))).toEqual(["c.txt"]);
+  });
+});
+
+test("a folder that is removed and has got something new stays, with that alone", () => {
+  const { shelf, live, source } = shelfOf(begin);
+  fs.rmSync(join(live, "inner"), { recursive: true });
+  fs.writeFileSync(join(source, "inner/theirs"), "theirs\n");
+  shelf.commit();
+  expect(fs.readdirSync(join(source, "inner"))).toEqual(["theirs"]);
+});
+
+test("links that lead out are refused by name, and nothing is written", () => {
+  const { shelf, live, source } = shelfOf(begin);
+  fs.symlinkSync("/etc/passwd", join(live, "evil"));
+  fs.writeFileSync(join(live, "a.txt"), "mine\n");
+  const before = picture(source);
+  expect(() => shelf.commit()).toThrow(
+    expect.objectContaining({ code: "invalid_argument", data: { issues: ["evil: leads out"] } }),
+  );
+  expect(picture(source)).toEqual(before);
+});
+
+test("where a link leads is judged without following it", () => {
+  expect(staysInside("a/b/link", "../../c")).toBe(true);
+  expect(staysInside("link", "./x/y")).toBe(true);
+  for (const target of ["/etc", "..", "../x", "a/../../x", "a/..", "././../x"])
+    expect(staysInside("link", target)).toBe(false);
+  // Plain names below a depth: resolved by name alone, it never rises above the root.
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom("..", ".", "a", ""), { maxLength: 8 }), fc.nat(3), (names, depth) => {
+      const target = names.join("/");
+      if (!staysInside(`${"d/".repeat(depth)}link`, target)) return;
+      let at = depth;
+      for (const name of names) at += name === ".." ? -1 : name === "a" ? 1 : 0;
+      expect(at).toBeGreaterThanOrEqual(0);
+    }),
+  );
+});
+
+test("one that began empty has no folder to be written to", () => {
+  const { again, record, folder } = shelfOf(begin);
+  writeRecord(folder, { ...record(), from: null });
+  expect(() => again().commit()).toThrow(expect.objectContaining({ code: "invalid_argument" }));
+});
+
+test("a death between the going of a folder and the coming of a file in its place is no conflict", () => {
+  const { live, source, again } = shelfOf(begin);
+  fs.rmSync(join(live, "inner"), { recursive: true });
+  fs.writeFileSync(join(live, "inner"), "file\n");
+  fs.rmSync(join(live, "a.txt"));
+  fs.mkdirSync(join(live, "a.txt"));
+  fs.writeFileSync(join(live, "a.txt/x"), "x\n");
+  fs.rmSync(join(source, "inner"), { recursive: true });
+  fs.rmSync(join(source, "a.txt"));
+  again().commit();
+  expect(fs.readFileSync(join(source, "inner"), "utf8")).toBe("file\n");
+  expect(fs.readFileSync(join(source, "a.txt/x"), "utf8")).toBe("x\n");
+});
+
+/** Commits in a process of its own. */
+const COMMIT = `
+const [folder, driver] = process.argv.slice(1);
+const { Shelf } = await import(driver + "/shelf.ts");
+const { readRecord } = await import(driver + "/record.ts");
+new Shelf(folder, readRecord(folder)).commit();
+`;
+
+test("after a death in the middle it is asked for again, and does what is left", async () => {
+  const { live, source, folder, again, record } = shelfOf(begin);
+  for (let file = 0; file < 400; file += 1) fs.writeFileSync(join(live, `${file}`), `${file}`);
+  fs.writeFileSync(join(live, "a.txt"), "mine\n");
+  fs.rmSync(join(live, "b.txt"));
+  const child = spawn(process.execPath, ["--input-type=module", "-e", COMMIT, folder, import.meta.dirname]);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const watcher = fs.watch(source, () => child.kill("SIGKILL"));
+  await ended;
+  watcher.close();
+  expect(record().committing).toBeDefined();
+  const written = fs.readdirSync(source).length;
+  expect(written).toBeLessThan(400);
+  // What the program did since is written as well.
+  fs.writeFileSync(join(live, "late"), "late\n");
+  again().commit();
+  expect(record().committing).toBeUndefined();
+  expect(Object.keys(picture(source)).sort()).toEqual(Object.keys(picture(live)).sort());
+  expect(fs.readFileSync(join(source, "a.txt"), "utf8")).toBe("mine\n");
+  expect(fs.readFileSync(join(source, "399"), "utf8")).toBe("399");
+});

@@ -1,0 +1,195 @@
+// All workspaces of a data folder, on the thread of worker.ts: made, mounted, found again, put away, removed.
+import * as fs from "node:fs";
+import { join, resolve } from "node:path";
+import { OsError } from "../../abi/errors.ts";
+import { codeOf, openRoot, ownerOf, removeAt, type Stats, statsOf, using } from "./beneath.ts";
+import { Disks, lackOfQuota, syncFileSystem } from "./disk.ts";
+import { Objects } from "./objects.ts";
+import { type Record, readRecord, writeRecord } from "./record.ts";
+import { restore } from "./restore.ts";
+import { scan } from "./scan.ts";
+import { boundsOf, Shelf } from "./shelf.ts";
+import { EMPTY_TEXT } from "./tree.ts";
+
+export type KeeperOptions = {
+  /** `workspaces` in the data folder; made if it is not there. */
+  readonly folder: string;
+  /** Where `from` begins: the folder of the configuration. */
+  readonly projectFolder: string;
+  /** The data folder: never part of a copy. */
+  readonly dataFolder: string;
+  /** User ids for workspaces, taken where Reeve runs as root. */
+  readonly uids: { readonly from: number; readonly to: number };
+};
+
+export type Place = { readonly folder: string; readonly uid: number | null; readonly quota: "kernel" | "none" };
+export type Making = { readonly from: string | null; readonly diskBytes: number };
+
+export class Keeper {
+  readonly #options: KeeperOptions;
+  readonly #disks: Disks;
+  readonly #shelves = new Map<string, Shelf>();
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+    fs.mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    this.#disks = new Disks(options.folder);
+  }
+
+  #folderOf = (pid: string): string => join(this.#options.folder, pid);
+
+  open(pid: string, making: Making): Place {
+    if (!this.#shelves.has(pid) && readRecord(this.#folderOf(pid)) === undefined) this.#make(pid, making);
+    const { live, record } = this.shelf(pid);
+    return { folder: live, uid: record.uid, quota: record.quota };
+  }
+
+  /** Ready to be used. Rejects with `not_found` where there is none. */
+  shelf(pid: string): Shelf {
+    const known = this.#shelves.get(pid);
+    if (known !== undefined) return known;
+    const folder = this.#folderOf(pid);
+    const record = readRecord(folder);
+    if (record === undefined)
+      throw new OsError(
+        "not_found",
+        `Process ${pid} has no workspace: none of its calls has needed one, or it was removed.`,
+        {
+          data: { what: "workspace", id: pid },
+        },
+      );
+    if (record.quota === "kernel") this.#mount(pid);
+    const shelf = new Shelf(folder, record);
+    this.#shelves.set(pid, shelf);
+    return shelf;
+  }
+
+  #mount(pid: string): void {
+    const lack = lackOfQuota();
+    if (lack !== undefined)
+      throw new OsError(
+        "unsupported",
+        `The workspace of ${pid} lies on a disk of its own, which cannot be mounted: ${lack}.`,
+      );
+    this.#disks.mount(pid);
+  }
+
+  #make(pid: string, { from, diskBytes }: Making): void {
+    const folder = this.#folderOf(pid);
+    // What a crash has left of an earlier attempt.
+    this.#clear(pid);
+    fs.mkdirSync(join(folder, "ws"), { recursive: true, mode: 0o700 });
+    try {
+      const quota = lackOfQuota() === undefined ? "kernel" : "none";
+      if (quota === "kernel") {
+        this.#disks.make(pid, diskBytes);
+        this.#disks.mount(pid);
+      }
+      const uid = process.getuid?.() === 0 ? uidOf(pid, this.#options.uids) : null;
+      const live = join(folder, "ws");
+      fs.chmodSync(live, 0o700);
+      if (uid !== null) fs.chownSync(live, uid, uid);
+      const objects = new Objects(join(folder, "objects"));
+      const source = from === null ? null : this.#sourceOf(from);
+      const { tree, leftOut } = this.#fill({ live, source, diskBytes, objects });
+      objects.sync(syncFileSystem);
+      const record: Record = { version: 1, from: source, diskBytes, uid, quota, base: tree, leftOut };
+      writeRecord(folder, record);
+    } catch (error) {
+      this.#clear(pid);
+      throw error;
+    }
+  }
+
+  #fill({
+    live,
+    source,
+    diskBytes,
+    objects,
+  }: {
+    live: string;
+    source: string | null;
+    diskBytes: number;
+    objects: Objects;
+  }) {
+    const empty = objects.put(EMPTY_TEXT);
+    if (source === null) return { tree: empty, leftOut: [] };
+    const data = fs.statSync(this.#options.dataFolder, { bigint: true });
+    const isData = ({ dev, ino }: Stats): string | undefined =>
+      dev === data.dev && ino === data.ino ? "it is Reeve's own data folder" : undefined;
+    const kept = using(openRoot(source), (root) => {
+      if (isData(statsOf(root)) !== undefined) throw notCopied(source, "it is Reeve's own data folder");
+      // Whoever named the folder answers for its hard links.
+      const options = { objects, bounds: boundsOf(diskBytes), sealed: true, exclude: isData };
+      return scan(root, options);
+    });
+    try {
+      using(openRoot(live), (root) => restore(root, { now: empty, to: kept.tree }, { objects, owner: ownerOf(root) }));
+    } catch (error) {
+      if (codeOf(error) !== "ENOSPC") throw error;
+      throw new OsError(
+        "limit_exceeded",
+        `A copy of ${source} does not fit into a workspace of ${diskBytes} bytes. Allow more (limits.diskBytes of the agent, within sandbox.limits), or name a smaller folder.`,
+        { data: { limit: "diskBytes", max: diskBytes }, cause: error },
+      );
+    }
+    return kept;
+  }
+
+  #sourceOf(from: string): string {
+    const named = resolve(this.#options.projectFolder, from);
+    try {
+      const found = fs.realpathSync(named);
+      if (found === "/") throw notCopied(named, "it is the whole machine");
+      if (!fs.statSync(found).isDirectory()) throw notCopied(named, "it is no folder");
+      return found;
+    } catch (error) {
+      if (OsError.is(error)) throw error;
+      throw notCopied(named, codeOf(error) === "ENOENT" ? "it is not there" : (error as Error).message);
+    }
+  }
+
+  /** Unmounts it, if nothing on this machine uses it; answers whether it is put away. */
+  putAway(pid: string): boolean {
+    this.#shelves.delete(pid);
+    try {
+      this.#disks.unmount(pid, { lazy: false });
+      return true;
+    } catch (error) {
+      // Somebody looks into it: later, then.
+      if (OsError.is(error, "unsupported")) return false;
+      throw error;
+    }
+  }
+
+  #clear(pid: string): void {
+    this.#disks.unmount(pid, { lazy: true });
+    using(openRoot(this.#options.folder), (root) => removeAt(root, pid));
+  }
+
+  remove(pid: string): void {
+    this.#shelves.delete(pid);
+    this.#clear(pid);
+  }
+
+  close(): Promise<void> {
+    this.#shelves.clear();
+    return this.#disks.close();
+  }
+}
+
+const notCopied = (folder: string, why: string): OsError =>
+  new OsError(
+    "invalid_argument",
+    `${folder} cannot be the beginning of a workspace: ${why}. Mend workspace.from of the agent.`,
+    {
+      data: { issues: [`workspace.from: ${why}`] },
+    },
+  );
+
+/** The same process has the same id in every run. Two that share one meet nowhere: neither can reach the other's files. */
+function uidOf(pid: string, { from, to }: KeeperOptions["uids"]): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < pid.length; at += 1) hash = Math.imul(hash ^ pid.charCodeAt(at), 0x01000193) >>> 0;
+  return from + (hash % (to - from + 1));
+}

@@ -1,0 +1,211 @@
+// One workspace on disk: its live folder, what was kept of it, and what is written of it.
+//
+//   <pid>/workspace.json   what it is (record.ts)        <pid>/ws         the live folder: what is inside at /ws
+//   <pid>/snapshots/<n>    its tree before call n        <pid>/objects    contents and trees (objects.ts)
+//   <pid>/disk.img         the file system of ws, where the system bounds it (disk.ts)
+//
+// Boundary: everything here is done at once, on the thread of worker.ts. Errors are OsErrors where a caller can do something about them.
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { OsError } from "../../abi/errors.ts";
+import {
+  WORKSPACE_CHANGES_MAX,
+  WORKSPACE_DEPTH_MAX,
+  WORKSPACE_ENTRIES_MAX,
+  WORKSPACE_KEPT_SIZES_MAX,
+} from "../../abi/limits.ts";
+import type { Differences, LeftOut } from "../../abi/reports.ts";
+import { openRoot, ownerOf, shownPath, using } from "./beneath.ts";
+import { changesOf } from "./changes.ts";
+import { commit, toWrite } from "./commit.ts";
+import { syncFileSystem } from "./disk.ts";
+import { Objects } from "./objects.ts";
+import { readSnapshots, type Record, removeSnapshot, writeRecord, writeSnapshot } from "./record.ts";
+import { restore } from "./restore.ts";
+import { type FileCache, type Kept, scan } from "./scan.ts";
+import { type Difference, differences } from "./tree.ts";
+
+export const boundsOf = (diskBytes: number) => ({
+  entriesMax: WORKSPACE_ENTRIES_MAX,
+  depthMax: WORKSPACE_DEPTH_MAX,
+  bytesMax: diskBytes,
+});
+
+export class Shelf {
+  readonly live: string;
+  readonly #folder: string;
+  readonly #objects: Objects;
+  readonly #cache: FileCache = new Map();
+  #record: Record;
+  #snapshots: Map<number, string>;
+  /** What it held when it was last looked at, with what Reeve has written since. */
+  usedBytes = 0;
+
+  constructor(folder: string, record: Record) {
+    this.#folder = folder;
+    this.live = join(folder, "ws");
+    this.#record = record;
+    this.#objects = new Objects(join(folder, "objects"));
+    this.#snapshots = readSnapshots(folder);
+  }
+
+  get record(): Record {
+    return this.#record;
+  }
+
+  /** Runs `use` with the open live folder. */
+  within<T>(use: (root: number) => T): T {
+    // What runs inside may have closed it to its owner.
+    if ((fs.statSync(this.live).mode & 0o700) !== 0o700) fs.chmodSync(this.live, 0o700);
+    return using(openRoot(this.live), use);
+  }
+
+  /** `lenient`: for looking and going back, which must be possible also where there is too much to be kept. */
+  #keep(root: number, lenient = false): Kept {
+    const kept = scan(root, {
+      objects: this.#objects,
+      cache: this.#cache,
+      sync: () => syncFileSystem(this.live),
+      bounds: boundsOf(this.#record.diskBytes),
+      sealed: this.#record.quota === "kernel",
+      lenient,
+    });
+    this.usedBytes = kept.bytes;
+    return kept;
+  }
+
+  get snapshots(): readonly number[] {
+    return [...this.#snapshots.keys()];
+  }
+
+  snapshot(call: number): boolean {
+    if (this.#snapshots.has(call)) return false;
+    const { tree } = this.within((root) => this.#keep(root));
+    this.#objects.sync(syncFileSystem);
+    writeSnapshot(this.#folder, call, tree);
+    this.#snapshots = new Map([...this.#snapshots, [call, tree] as const].sort(([a], [b]) => a - b));
+    this.#bound(call);
+    return true;
+  }
+
+  /** The oldest states give way until all of them together fit; the one that was just kept stays. */
+  #bound(newest: number): void {
+    const max = this.#record.diskBytes * WORKSPACE_KEPT_SIZES_MAX;
+    if (this.#objects.bytes <= max) return;
+    this.#sweep();
+    for (const call of this.snapshots) {
+      if (this.#objects.bytes <= max || call === newest) return;
+      this.#snapshots.delete(call);
+      removeSnapshot(this.#folder, call);
+      this.#sweep();
+    }
+  }
+
+  #sweep(): void {
+    const { base, committing } = this.#record;
+    this.#objects.sweep([base, ...(committing === undefined ? [] : [committing]), ...this.#snapshots.values()]);
+  }
+
+  #stateAt(call: number | null): string {
+    if (call === null) return this.#record.base;
+    const tree = this.#snapshots.get(call);
+    if (tree !== undefined) return tree;
+    const kept =
+      this.snapshots.length === 0 ? "It was kept before no call." : `It was kept before ${listed(this.snapshots)}.`;
+    throw new OsError("not_found", `The workspace was not kept before call ${call}, or not so long. ${kept}`, {
+      data: { what: "snapshot", id: `${call}` },
+    });
+  }
+
+  #between(before: string, after: string): Difference[] {
+    return differences(before, after, (hash) => this.#objects.tree(hash));
+  }
+
+  #told(all: readonly Difference[], leftOut: readonly LeftOut[], texts = false): Differences {
+    return { ...changesOf(all, this.#objects, { texts }), leftOut: leftOut.slice(0, WORKSPACE_CHANGES_MAX) };
+  }
+
+  diff(from: number | null): Differences {
+    const before = this.#stateAt(from);
+    const { tree, leftOut } = this.within((root) => this.#keep(root, true));
+    return this.#told(this.#between(before, tree), [...this.#record.leftOut, ...leftOut], true);
+  }
+
+  rollback(to: number | null): Differences {
+    const target = this.#stateAt(to);
+    return this.within((root) => {
+      const now = this.#keep(root, true);
+      restore(root, { now: now.tree, to: target }, { objects: this.#objects, owner: ownerOf(root) });
+      return this.#told(this.#between(now.tree, target), [], true);
+    });
+  }
+
+  commit(): Differences {
+    const { from } = this.#record;
+    if (from === null)
+      throw new OsError(
+        "invalid_argument",
+        "The workspace began empty, so there is no folder to write it back to. Name one as workspace.from of the agent; what is there can be read where it lies.",
+        { data: { issues: ["workspace.from: is not set"] } },
+      );
+    const { tree, leftOut } = this.within((root) => this.#keep(root));
+    this.#objects.sync(syncFileSystem);
+    const { base } = this.#record;
+    using(openTarget(from), (root) => {
+      // What a crash has cut off is finished first: some of it may be there already.
+      if (this.#record.committing !== undefined) this.#write(root, this.#record.committing, []);
+      this.#write(root, tree, leftOut);
+    });
+    return this.#told(toWrite(this.#writable(base, tree, leftOut)), leftOut, true);
+  }
+
+  /** What could not be looked at in the workspace is not taken for removed. */
+  #writable(before: string, after: string, leftOut: readonly LeftOut[]): Difference[] {
+    const left = leftOut.map(({ path }) => path);
+    return this.#between(before, after).filter(({ path }) => {
+      const shown = shownPath(path);
+      return !left.some((each) => shown === each || shown.startsWith(`${each}/`));
+    });
+  }
+
+  #write(root: number, tree: string, leftOut: readonly LeftOut[]): void {
+    const { committing, ...before } = this.#record;
+    this.#put({ ...before, committing: tree });
+    try {
+      commit(root, this.#writable(before.base, tree, leftOut), this.#objects);
+    } catch (error) {
+      // Refused before anything was written. What was cut off earlier stays to be finished.
+      if (OsError.is(error) && committing === undefined) this.#put(before);
+      throw error;
+    }
+    this.#put({ ...before, base: tree });
+  }
+
+  #put(record: Record): void {
+    writeRecord(this.#folder, record);
+    this.#record = record;
+  }
+}
+
+function openTarget(from: string): number {
+  try {
+    return openRoot(from);
+  } catch (error) {
+    throw new OsError(
+      "not_found",
+      `The folder ${from}, which the workspace began as a copy of, is not there any more.`,
+      {
+        data: { what: "folder", id: from },
+        cause: error,
+      },
+    );
+  }
+}
+
+const LISTED_MAX = 20;
+
+function listed(calls: readonly number[]): string {
+  const last = calls.slice(-LISTED_MAX);
+  const earlier = calls.length > last.length ? `${calls.length - last.length} earlier calls and ` : "";
+  return `${earlier}${last.map((call) => `#${call}`).join(", ")}`;
+}
