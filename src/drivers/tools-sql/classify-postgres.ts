@@ -1,0 +1,302 @@
+// PostgreSQL's statements, by PostgreSQL's own grammar.
+//
+// Invariants:
+//   P1. What the grammar does not take, or no rule here names, is refused: nothing is guessed.
+//   P2. A part of a statement that changes rows inside one that reads or changes others is refused, wherever it stands.
+import { loadModule, parseSync } from "libpg-query";
+import { binds, type Condition } from "./binding.ts";
+import {
+  ALTERATIONS_CHANGE,
+  ALTERATIONS_DESTROY,
+  DEFINITIONS,
+  DROPS,
+  isRefusedFunction,
+  REFUSED_STATEMENTS,
+} from "./postgres-rules.ts";
+import { checkLength, type Fit, type Operation, refusal, type Statement, type TableName, walked } from "./statement.ts";
+
+/** A node of the tree: an object of fields, or one of a single field that names its kind. */
+type Tree = { readonly [field: string]: unknown };
+
+const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
+const tree = (value: unknown): Tree => (isTree(value) ? value : {});
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
+const text = (value: unknown): string => (typeof value === "string" ? value : "");
+
+/** Reads one statement. Throws `invalid_argument` for what no tool takes. */
+export async function classifyPostgres(given: string): Promise<Statement> {
+  checkLength(given);
+  if (given.includes("\0")) throw refusal("it has a character that no statement has.");
+  await loadModule();
+  const { kind, node, statement } = parsed(given);
+  // What is explained may change rows; it is looked through from within.
+  checkInside(kind === "ExplainStmt" ? tree(Object.values(tree(node.query))[0]) : node);
+  return { text: statement, ...walked(() => classified(kind, node)) };
+}
+
+function parsed(given: string): { readonly kind: string; readonly node: Tree; readonly statement: string } {
+  let statements: readonly unknown[];
+  try {
+    statements = list(tree(parseSync(given)).stmts);
+  } catch (error) {
+    throw refusal(`PostgreSQL's grammar does not take it: ${error instanceof Error ? error.message : String(error)}.`);
+  }
+  if (statements.length !== 1)
+    throw refusal(
+      statements.length === 0
+        ? "there is none. Give one SQL statement."
+        : `these are ${statements.length} statements; give one a call.`,
+    );
+  const raw = tree(statements[0]);
+  const [[kind, node] = ["", {}]] = Object.entries(tree(raw.stmt));
+  // Places are counted in bytes of UTF-8.
+  const bytes = Buffer.from(given, "utf8");
+  const from = typeof raw.stmt_location === "number" ? raw.stmt_location : 0;
+  const to = typeof raw.stmt_len === "number" && raw.stmt_len > 0 ? from + raw.stmt_len : bytes.length;
+  return { kind, node: tree(node), statement: bytes.subarray(from, to).toString("utf8").trim() };
+}
+
+type Classified = Omit<Statement, "text">;
+
+const READ: Classified = { fits: "query", why: "", does: { kind: "read" } };
+
+function classified(kind: string, node: Tree): Classified {
+  switch (kind) {
+    case "SelectStmt":
+      return select(node);
+    case "VariableShowStmt":
+      return READ;
+    case "ExplainStmt":
+      return explain(node);
+    case "InsertStmt":
+      return insert(node);
+    case "UpdateStmt":
+    case "DeleteStmt":
+      return updateOrDelete(kind, node);
+    case "MergeStmt":
+      return merge(node);
+    case "CreateTableAsStmt":
+      return createAs(node);
+    case "IndexStmt":
+      if (node.concurrent === true) throw refusal("CONCURRENTLY does not run in a transaction; leave it out.");
+      return definition("change", "it changes the database's definition", { what: "CREATE INDEX" });
+    case "AlterTableStmt":
+      return alter(node);
+    case "DropStmt":
+      return drop(node);
+    case "TruncateStmt":
+      return definition("destroy", "TRUNCATE empties tables", {
+        what: "TRUNCATE",
+        loses: list(node.relations).map((relation) => tableOf(tree(tree(relation).RangeVar))),
+      });
+    default:
+      return otherwise(kind);
+  }
+}
+
+function otherwise(kind: string): Classified {
+  const made = DEFINITIONS[kind];
+  if (made !== undefined) return definition("change", "it changes the database's definition", { what: made });
+  const why = REFUSED_STATEMENTS[kind];
+  throw refusal(
+    why === undefined ? `statements of its kind (${kind.replace(/Stmt$/, "")}) are run by no tool here.` : `${why}.`,
+  );
+}
+
+function definition(
+  fits: Fit,
+  why: string,
+  { what, loses = [] }: { readonly what: string; readonly loses?: readonly TableName[] },
+): Classified {
+  return { fits, why, does: { kind: "definition", what, loses } };
+}
+
+function select(node: Tree): Classified {
+  if (node.intoClause !== undefined)
+    throw refusal('SELECT INTO makes a table; write CREATE TABLE … AS with the tool "change".');
+  return READ;
+}
+
+function explain(node: Tree): Classified {
+  const [[kind, inner] = ["", {}]] = Object.entries(tree(node.query));
+  const analyzes = list(node.options)
+    .map((option) => tree(tree(option).DefElem))
+    .some(({ defname }) => text(defname).toLowerCase() === "analyze");
+  const { fits, does } = classified(kind, tree(inner));
+  if (fits !== "query" && analyzes) throw refusal("EXPLAIN ANALYZE performs what it explains; leave out ANALYZE.");
+  if (does.kind === "definition")
+    throw refusal("only the plans of SELECT, INSERT, UPDATE, DELETE and MERGE are shown.");
+  return analyzes ? READ : { fits: "query", why: "", does: { kind: "explain" } };
+}
+
+const tableOf = ({ schemaname, relname }: Tree): TableName => ({
+  schema: typeof schemaname === "string" ? schemaname : undefined,
+  name: text(relname),
+});
+const aliasOf = (relation: Tree): string => text(tree(relation.alias).aliasname) || text(relation.relname);
+
+function rows(
+  operation: Operation,
+  node: Tree,
+  more: { readonly fits: Fit; readonly why: string; readonly sets?: readonly string[]; readonly upsert?: boolean },
+): Classified {
+  const relation = tree(node.relation);
+  const { fits, why, sets = [], upsert = false } = more;
+  return {
+    fits,
+    why,
+    does: {
+      kind: "rows",
+      operation,
+      table: tableOf(relation),
+      alias: aliasOf(relation),
+      returning: node.returningClause !== undefined || list(node.returningList).length > 0,
+      sets,
+      upsert,
+    },
+  };
+}
+
+const setsOf = (targets: unknown): string[] => list(targets).map((target) => text(tree(tree(target).ResTarget).name));
+
+function insert(node: Tree): Classified {
+  const conflict = tree(node.onConflictClause);
+  const upsert = conflict.action === "ONCONFLICT_UPDATE";
+  return rows("insert", node, { fits: "change", why: "it adds rows", sets: setsOf(conflict.targetList), upsert });
+}
+
+function updateOrDelete(kind: "UpdateStmt" | "DeleteStmt", node: Tree): Classified {
+  const update = kind === "UpdateStmt";
+  const others = list(update ? node.fromClause : node.usingClause);
+  const alias = aliasOf(tree(node.relation));
+  if (Object.hasOwn(tree(node.whereClause), "CurrentOfExpr")) throw refusal("there is no cursor that it could go by.");
+  const bound = binds(conditionOf(node.whereClause), { alias, mixed: others.length > 0 });
+  const verb = update ? "changes" : "deletes";
+  return rows(update ? "update" : "delete", node, {
+    fits: bound ? "change" : "destroy",
+    why: bound ? `it ${verb} rows` : `no condition on ${alias} bounds which rows it ${verb}`,
+    sets: update ? setsOf(node.targetList) : [],
+  });
+}
+
+function merge(node: Tree): Classified {
+  const clauses = list(node.mergeWhenClauses).map((clause) => tree(tree(clause).MergeWhenClause));
+  const alias = aliasOf(tree(node.relation));
+  const joined = binds(conditionOf(node.joinCondition), { alias, mixed: true });
+  // Rows of the target that the source knows nothing of are all the others.
+  const sweeping = clauses.some(
+    ({ matchKind, commandType, condition }) =>
+      matchKind === "MERGE_WHEN_NOT_MATCHED_BY_SOURCE" &&
+      commandType !== "CMD_NOTHING" &&
+      !binds(conditionOf(condition), { alias, mixed: true }),
+  );
+  const bound = joined && !sweeping;
+  return rows("merge", node, {
+    fits: bound ? "change" : "destroy",
+    why: bound ? "it changes rows" : `no condition on ${alias} bounds which rows it changes`,
+    sets: clauses.flatMap(({ targetList, commandType }) => (commandType === "CMD_UPDATE" ? setsOf(targetList) : [])),
+  });
+}
+
+function createAs(node: Tree): Classified {
+  if (!Object.hasOwn(tree(node.query), "SelectStmt")) throw refusal("CREATE … AS takes a SELECT here.");
+  return definition("change", "it changes the database's definition", {
+    what: node.objtype === "OBJECT_MATVIEW" ? "CREATE MATERIALIZED VIEW" : "CREATE TABLE",
+  });
+}
+
+function alter(node: Tree): Classified {
+  const commands = list(node.cmds).map((command) => text(tree(tree(command).AlterTableCmd).subtype));
+  const strange = commands.find((subtype) => !ALTERATIONS_CHANGE.has(subtype) && !ALTERATIONS_DESTROY.has(subtype));
+  if (strange !== undefined) throw refusal(`this form of ALTER (${strange.slice(3)}) is an operator's affair.`);
+  const loses = commands.some((subtype) => ALTERATIONS_DESTROY.has(subtype));
+  const what = "ALTER TABLE";
+  return loses
+    ? definition("destroy", "it takes something away, or writes every row anew", {
+        what,
+        loses: [tableOf(tree(node.relation))],
+      })
+    : definition("change", "it changes the database's definition", { what });
+}
+
+function drop(node: Tree): Classified {
+  const type = text(node.removeType);
+  if (!DROPS.has(type))
+    throw refusal(`to drop this (${type.replace("OBJECT_", "").toLowerCase()}) is an operator's affair.`);
+  if (node.concurrent === true) throw refusal("CONCURRENTLY does not run in a transaction; leave it out.");
+  const tables = type === "OBJECT_TABLE" || type === "OBJECT_MATVIEW" ? list(node.objects) : [];
+  return definition("destroy", "DROP takes away what it names", {
+    what: "DROP",
+    loses: tables.map((object) => {
+      const names = list(tree(tree(object).List).items).map((item) => text(tree(tree(item).String).sval));
+      return { schema: names.at(-2), name: names.at(-1) ?? "" };
+    }),
+  });
+}
+
+const CHANGES_ROWS = new Set(["InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"]);
+
+/** Looks through the whole tree for what no statement may hold. */
+function checkInside(node: Tree): void {
+  const open: unknown[] = [node];
+  while (open.length > 0) {
+    const value = open.pop();
+    if (Array.isArray(value)) for (const each of value as unknown[]) open.push(each);
+    if (!isTree(value)) continue;
+    for (const [field, inner] of Object.entries(value)) {
+      checkField(field, inner);
+      open.push(inner);
+    }
+  }
+}
+
+function checkField(field: string, inner: unknown): void {
+  if (CHANGES_ROWS.has(field))
+    throw refusal("it changes rows within another statement; make each change a call of its own.");
+  if (field === "lockingClause") throw refusal("FOR UPDATE and FOR SHARE hold rows for nothing here; leave it out.");
+  if (field === "intoClause" && isTree(inner))
+    throw refusal('SELECT INTO makes a table; write CREATE TABLE … AS with the tool "change".');
+  if (field !== "FuncCall") return;
+  const name = text(tree(tree(list(tree(inner).funcname).at(-1)).String).sval);
+  if (isRefusedFunction(name))
+    throw refusal(`the function ${name} acts beside the statement, and is called by no tool here.`);
+}
+
+/** A condition in the form that is judged. */
+function conditionOf(value: unknown): Condition | undefined {
+  if (value === undefined) return undefined;
+  const [[kind, inner] = ["", {}]] = Object.entries(tree(value));
+  const node = tree(inner);
+  if (kind === "BoolExpr") {
+    const parts = list(node.args).map((part) => conditionOf(part) ?? NOTHING);
+    if (node.boolop === "NOT_EXPR") return { kind: "not", part: parts[0] ?? NOTHING };
+    return { kind: node.boolop === "AND_EXPR" ? "and" : "or", parts };
+  }
+  return leafOf(value);
+}
+
+const NOTHING: Condition = { kind: "leaf", columns: [], other: true };
+
+function leafOf(value: unknown): Condition {
+  const columns: { table?: string; column: string }[] = [];
+  let other = false;
+  const look = (inner: unknown): void => {
+    if (Array.isArray(inner)) {
+      for (const each of inner as unknown[]) look(each);
+      return;
+    }
+    for (const [kind, node] of Object.entries(tree(inner))) {
+      if (kind === "ColumnRef") {
+        const names = list(tree(node).fields).map((field) => text(tree(tree(field).String).sval));
+        columns.push({ ...(names.length > 1 ? { table: names.at(-2) ?? "" } : {}), column: names.at(-1) ?? "" });
+        continue;
+      }
+      if (kind === "A_Const" || kind === "ParamRef" || kind === "SubLink" || kind === "FuncCall") other = true;
+      // What a subquery reads is its own, but for what it is compared with.
+      if (kind === "SubLink") look(tree(node).testexpr);
+      else if (kind !== "name") look(node);
+    }
+  };
+  look(value);
+  return { kind: "leaf", columns, other };
+}

@@ -1,0 +1,269 @@
+// SQLite's statements, by a parser that is made from SQLite's own grammar.
+//
+// Invariants:
+//   L1. What the grammar does not take, or no rule here names, is refused: nothing is guessed.
+//   L2. What this says of a statement is enforced by the engine's authoriser, which knows nothing of this.
+import { parse } from "sqlite3-parser";
+import { binds, type Condition } from "./binding.ts";
+import { checkLength, type Fit, refusal, type Statement, type TableName, walked } from "./statement.ts";
+
+type Tree = { readonly [field: string]: unknown };
+type Classified = Omit<Statement, "text">;
+
+const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
+const tree = (value: unknown): Tree => (isTree(value) ? value : {});
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
+const text = (value: unknown): string => (typeof value === "string" ? value : "");
+
+/** PRAGMAs that only look, as the authoriser lets them through too. */
+export const PRAGMAS_READ: ReadonlySet<string> = new Set([
+  "table_info",
+  "table_xinfo",
+  "table_list",
+  "index_list",
+  "index_info",
+  "index_xinfo",
+  "foreign_key_list",
+]);
+
+/** Functions that act beside the statement. */
+export const FUNCTIONS_REFUSED: ReadonlySet<string> = new Set([
+  "load_extension",
+  "readfile",
+  "writefile",
+  "edit",
+  "fts3_tokenizer",
+  "sqlite_log",
+]);
+
+const REFUSED: Readonly<Record<string, string>> = {
+  AttachStmt: "ATTACH opens another database",
+  DetachStmt: "DETACH is for databases that were attached, and none is",
+  BeginStmt: "each call is a transaction of its own already",
+  CommitStmt: "each call is a transaction of its own already",
+  RollbackStmt: "each call is a transaction of its own already",
+  SavepointStmt: "each call is a transaction of its own already",
+  ReleaseStmt: "each call is a transaction of its own already",
+  CreateTriggerStmt: "triggers are programs; an operator creates them",
+  CreateVirtualTableStmt: "virtual tables are programs; an operator creates them",
+  VacuumStmt: "upkeep is an operator's affair, and runs outside a transaction",
+  AnalyzeStmt: "upkeep is an operator's affair",
+  ReindexStmt: "upkeep is an operator's affair",
+};
+
+/** Reads one statement. Throws `invalid_argument` for what no tool takes. */
+export function classifySqlite(given: string): Statement {
+  checkLength(given);
+  if (given.includes("\0")) throw refusal("it has a character that no statement has.");
+  const commands = parsed(given);
+  const [node] = commands;
+  if (node === undefined || commands.length !== 1)
+    throw refusal(
+      node === undefined
+        ? "there is none. Give one SQL statement."
+        : `these are ${commands.length} statements; give one a call.`,
+    );
+  checkInside(node);
+  const { offset, length } = tree(node.span);
+  const end = typeof offset === "number" && typeof length === "number" ? offset + length : given.length;
+  return { text: given.slice(0, end).trim(), ...walked(() => classified(node)) };
+}
+
+function parsed(given: string): readonly Tree[] {
+  let result: ReturnType<typeof parse>;
+  try {
+    result = parse(given);
+  } catch (error) {
+    throw refusal(`it is too deeply nested or too long to be read (${error instanceof Error ? error.message : "?"}).`);
+  }
+  if (result.status !== "ok") {
+    const why = result.errors.map(({ message }) => message).join("; ");
+    throw refusal(`SQLite's grammar does not take it: ${why}.`);
+  }
+  return result.root.cmds as unknown as readonly Tree[];
+}
+
+function classified(node: Tree): Classified {
+  const kind = text(node.type);
+  switch (kind) {
+    case "SelectStmt":
+      return { fits: "query", why: "", does: { kind: "read" } };
+    case "PragmaStmt":
+      return pragma(node);
+    case "ExplainStmt": {
+      // SQLite never performs what it explains.
+      const { does } = classified(tree(node.stmt));
+      if (does.kind === "definition") throw refusal("only the plans of SELECT, INSERT, UPDATE and DELETE are shown.");
+      return { fits: "query", why: "", does: { kind: "explain" } };
+    }
+    case "InsertStmt":
+      return rows("insert", node, { fits: "change", why: "it adds rows" });
+    case "UpdateStmt":
+    case "DeleteStmt":
+      return updateOrDelete(kind, node);
+    case "CreateTableStmt":
+    case "CreateViewStmt":
+      if (node.temporary === true) throw refusal("what is temporary ends with this call; leave out TEMP.");
+      return definition("change", "it changes the database's definition", {
+        what: kind === "CreateTableStmt" ? "CREATE TABLE" : "CREATE VIEW",
+      });
+    case "CreateIndexStmt":
+      return definition("change", "it changes the database's definition", { what: "CREATE INDEX" });
+    case "AlterTableStmt":
+      return alter(node);
+    case "DropTableStmt":
+      return definition("destroy", "DROP takes away what it names", { what: "DROP", loses: [tableOf(node.tblName)] });
+    case "DropViewStmt":
+    case "DropIndexStmt":
+    case "DropTriggerStmt":
+      return definition("destroy", "DROP takes away what it names", { what: "DROP" });
+    default: {
+      const why = REFUSED[kind];
+      throw refusal(why === undefined ? `statements of its kind (${kind}) are run by no tool here.` : `${why}.`);
+    }
+  }
+}
+
+function definition(
+  fits: Fit,
+  why: string,
+  { what, loses = [] }: { readonly what: string; readonly loses?: readonly TableName[] },
+): Classified {
+  return { fits, why, does: { kind: "definition", what, loses } };
+}
+
+const nameOf = (value: unknown): string => text(tree(value).text) || text(tree(value).name);
+
+function tableOf(value: unknown): TableName {
+  const { dbName, objName } = tree(value);
+  const schema = nameOf(dbName);
+  if (schema !== "" && schema.toLowerCase() !== "main") throw refusal(`there is no database "${schema}" but main.`);
+  return { name: nameOf(objName) };
+}
+
+function pragma(node: Tree): Classified {
+  const name = nameOf(tree(node.name).objName).toLowerCase();
+  if (!PRAGMAS_READ.has(name))
+    throw refusal(
+      `PRAGMA ${name} may change how the database works. These only look: ${[...PRAGMAS_READ].join(", ")}.`,
+    );
+  return { fits: "query", why: "", does: { kind: "read" } };
+}
+
+function rows(
+  operation: "insert" | "update" | "delete",
+  node: Tree,
+  { fits, why }: { readonly fits: Fit; readonly why: string },
+): Classified {
+  const table = tableOf(node.tblName);
+  const sets = list(node.sets).flatMap((set) => list(tree(set).colNames).map(nameOf));
+  return {
+    fits,
+    why,
+    does: {
+      kind: "rows",
+      operation,
+      table,
+      alias: nameOf(tree(node.tblName).alias) || table.name,
+      returning: list(node.returning).length > 0 || list(tree(node.body).returning).length > 0,
+      sets,
+      upsert: tree(node.body).upsert !== undefined || node.orConflict === "Replace",
+    },
+  };
+}
+
+function updateOrDelete(kind: "UpdateStmt" | "DeleteStmt", node: Tree): Classified {
+  const alias = nameOf(tree(node.tblName).alias) || tableOf(node.tblName).name;
+  const bound = binds(conditionOf(node.whereClause), { alias, mixed: node.from !== undefined });
+  const verb = kind === "UpdateStmt" ? "changes" : "deletes";
+  return rows(kind === "UpdateStmt" ? "update" : "delete", node, {
+    fits: bound ? "change" : "destroy",
+    why: bound ? `it ${verb} rows` : `no condition on ${alias} bounds which rows it ${verb}`,
+  });
+}
+
+const ALTERATIONS: Readonly<Record<string, Fit>> = {
+  RenameToAlterTableBody: "change",
+  RenameColumnAlterTableBody: "change",
+  AddColumnAlterTableBody: "change",
+  AddConstraintAlterTableBody: "change",
+  SetColumnNotNullAlterTableBody: "change",
+  DropColumnNotNullAlterTableBody: "change",
+  DropColumnAlterTableBody: "destroy",
+  DropConstraintAlterTableBody: "destroy",
+};
+
+function alter(node: Tree): Classified {
+  const fits = ALTERATIONS[text(tree(node.body).type)];
+  if (fits === undefined) throw refusal("this form of ALTER is run by no tool here.");
+  return fits === "change"
+    ? definition(fits, "it changes the database's definition", { what: "ALTER TABLE" })
+    : definition(fits, "it takes something away", { what: "ALTER TABLE", loses: [tableOf(node.tblName)] });
+}
+
+/** Looks through the whole tree for what no statement may hold. */
+function checkInside(root: Tree): void {
+  const open: unknown[] = [root];
+  while (open.length > 0) {
+    const value = open.pop();
+    if (Array.isArray(value)) for (const each of value as unknown[]) open.push(each);
+    if (!isTree(value)) continue;
+    const name = text(value.type).startsWith("FunctionCall")
+      ? nameOf(value.name)
+      : value.type === "TableCallSelectTable"
+        ? tableOf(value.tblName).name
+        : "";
+    if (FUNCTIONS_REFUSED.has(name.toLowerCase()))
+      throw refusal(`the function ${name} acts beside the statement, and is called by no tool here.`);
+    for (const inner of Object.values(value)) open.push(inner);
+  }
+}
+
+const CONSTANTS = new Set(["true", "false"]);
+
+/** A condition in the form that is judged. */
+function conditionOf(value: unknown): Condition | undefined {
+  if (!isTree(value)) return undefined;
+  const part = (inner: unknown): Condition => conditionOf(inner) ?? { kind: "leaf", columns: [], other: true };
+  if (value.type === "BinaryExpr" && (value.op === "And" || value.op === "Or"))
+    return { kind: value.op === "And" ? "and" : "or", parts: [part(value.left), part(value.right)] };
+  if (value.type === "UnaryExpr" && value.op === "Not") return { kind: "not", part: part(value.expr) };
+  const exprs = list(value.exprs);
+  if (value.type === "ParenthesizedExpr" && exprs.length === 1) return part(exprs[0]);
+  return leafOf(value);
+}
+
+function leafOf(root: Tree): Condition {
+  const columns: { table?: string; column: string }[] = [];
+  let other = false;
+  const look = (value: unknown): void => {
+    if (Array.isArray(value)) {
+      for (const each of value as unknown[]) look(each);
+      return;
+    }
+    if (!isTree(value)) return;
+    const type = text(value.type);
+    if (type === "QualifiedExpr") {
+      columns.push({ table: nameOf(value.table), column: nameOf(value.column) });
+      return;
+    }
+    if (type === "Id" || type === "NameExpr") {
+      const column = type === "Id" ? nameOf(value) : nameOf(value.name);
+      if (CONSTANTS.has(column.toLowerCase())) other = true;
+      else columns.push({ column });
+      return;
+    }
+    if (type.endsWith("Literal") || type === "VariableExpr") other = true;
+    // What a subquery reads is its own, but for what it is compared with.
+    if (type === "ExistsExpr" || type === "SubqueryExpr") other = true;
+    else if (type === "InSelectExpr" || type === "InTableExpr") {
+      other = true;
+      look(value.lhs);
+    } else if (type.startsWith("FunctionCall")) {
+      other = true;
+      look(value.args);
+    } else for (const inner of Object.values(value)) look(inner);
+  };
+  look(root);
+  return { kind: "leaf", columns, other };
+}

@@ -1,0 +1,98 @@
+// A database as the tools see it, whichever engine it is: one statement a call, each in a transaction and on a connection of
+// its own, so that nothing of one call is left for the next.
+import type { Json, JsonObject } from "../../abi/json.ts";
+import type { Statement } from "./statement.ts";
+
+export type Bounds = {
+  /** Rows that are answered with, or gathered of those that are touched. */
+  readonly rowsMax: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+};
+
+/** Rows that came back. `cut` says which bound left out what followed. */
+export type Answer = {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly Json[])[];
+  readonly cut: "rows" | "bytes" | null;
+};
+
+/** One row, as it stood and as it stands; of columns that stayed the same an engine may leave out all but the key. */
+export type RowChange = {
+  readonly table: string;
+  readonly before: JsonObject | null;
+  readonly after: JsonObject | null;
+};
+export type Count = {
+  readonly table: string;
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+};
+/** A table whose content goes: how many rows it has (at most `LOST_ROWS_COUNTED` are counted), some of them, and what hangs on it. */
+export type Lost = {
+  readonly table: string;
+  readonly rows: number;
+  readonly sample: readonly JsonObject[];
+  readonly dependents: readonly string[];
+};
+export const LOST_ROWS_COUNTED = 1_000_000;
+/** Rows of a sample. */
+export const SAMPLE_ROWS = 10;
+
+/** What a statement did, before it is committed. */
+export type Touched = {
+  readonly rows: readonly RowChange[];
+  /** Whether `rows` holds every row that the statement touched; a sample otherwise. */
+  readonly whole: boolean;
+  readonly counts: readonly Count[];
+  /** Rows that the statement itself touched. */
+  readonly total: number;
+  /** Of each table, the columns that tell its rows apart. */
+  readonly keys: ReadonlyMap<string, readonly string[]>;
+  readonly lost: readonly Lost[];
+  /** What the engine said, and what could not be shown. */
+  readonly notes: readonly string[];
+  readonly answer: Answer | null;
+};
+
+export type Column = {
+  readonly name: string;
+  readonly type: string;
+  readonly nullable: boolean;
+  readonly key: boolean;
+};
+export type Table = {
+  readonly name: string;
+  readonly kind: "table" | "view";
+  /** An estimate; null where there is none. */
+  readonly rows: number | null;
+  readonly columns: readonly Column[];
+  readonly references: readonly string[];
+};
+
+/** Why a statement has no result, and what became of it: `failed` and `not_performed` have changed nothing. */
+export class SqlFault extends Error {
+  readonly kind: "failed" | "not_performed" | "unknown";
+
+  constructor(kind: SqlFault["kind"], message: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = "SqlFault";
+    this.kind = kind;
+  }
+}
+
+export interface Database {
+  readonly dialect: "PostgreSQL" | "SQLite";
+  classify(text: string): Promise<Statement>;
+  /** Rejects with `SqlFault`. */
+  query(statement: Statement, params: readonly Json[], bounds: Bounds): Promise<Answer>;
+  /** Performs it, and commits if `agree` does; whether it was committed. Rejects with `SqlFault`, or with what `agree` throws; it is rolled back then. */
+  perform(
+    statement: Statement,
+    params: readonly Json[],
+    bounds: Bounds & { readonly agree: (touched: Touched) => boolean },
+  ): Promise<boolean>;
+  schema(bounds: Bounds): Promise<readonly Table[]>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,319 @@
+// Goal: what only one engine has. SQLite: the authoriser holds whatever a parser made of a statement, another's lock is told,
+// the child dies with its parent. PostgreSQL: MERGE, triggers and functions, cancelling at the server, what is known
+// when a connection is refused, or lost in a commit.
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import pg from "pg";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CallOptions, ToolOutcome, ToolSource } from "../../ports/tools.ts";
+import { needs } from "../../../test/needs.ts";
+import { createSqlSource } from "./source.ts";
+import { type Order, SqliteLink } from "./sqlite-link.ts";
+
+const options = (signal = new AbortController().signal): CallOptions => ({
+  process: { pid: "p_test" } as unknown as CallOptions["process"],
+  call: 1,
+  key: "p_test.1",
+  signal,
+  notes: async () => {},
+  output: () => {},
+});
+const textOf = (outcome: ToolOutcome): string =>
+  outcome.kind === "done" || outcome.kind === "failed"
+    ? outcome.content.text
+    : outcome.kind === "unknown"
+      ? outcome.reason
+      : outcome.error.message;
+
+describe("SQLite", () => {
+  let folder: string;
+  let file: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "reeve-sql-"));
+    file = join(folder, "a.db");
+    const database = new DatabaseSync(file);
+    database.exec("CREATE TABLE t (id integer PRIMARY KEY, a); INSERT INTO t VALUES (1, 1)");
+    database.close();
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const run = (sql: string, allow: Extract<Order, { op: "run" }>["allow"]): Order => ({
+    op: "run",
+    sql,
+    params: [],
+    allow,
+    rowsMax: 10,
+    record: false,
+  });
+
+  it("is held by its authoriser, whatever a parser said", async () => {
+    const link = new SqliteLink();
+    try {
+      await link.order({ op: "open", file, write: true, busyMs: 0 });
+      for (const [sql, allow] of [
+        ["DELETE FROM t", "read"],
+        ["DROP TABLE t", "rows"],
+        ["DELETE FROM sqlite_master", "rows"],
+        ["ATTACH ':memory:' AS x", "define"],
+        ["PRAGMA writable_schema = 1", "define"],
+        ["CREATE TRIGGER x AFTER DELETE ON t BEGIN SELECT 1; END", "define"],
+        ["CREATE TEMP TABLE x (a)", "define"],
+        ["SELECT load_extension('x')", "define"],
+      ] as const)
+        await expect(link.order(run(sql, allow)), sql).rejects.toMatchObject({ kind: "failed" });
+      expect((await link.order(run("SELECT a FROM t", "read")))?.rows).toEqual([[1]]);
+    } finally {
+      await link.end();
+    }
+  });
+
+  it("tells of another program's lock, and changes nothing", async () => {
+    const source = createSqlSource("db", { kind: "sqlite", file }, { rowsMax: 10, timeoutMs: 300 });
+    const other = new DatabaseSync(file);
+    other.exec("BEGIN EXCLUSIVE");
+    const outcome = await source.call("change", { statement: "DELETE FROM t WHERE id = 1" }, options());
+    other.close();
+    await source.close();
+    expect(outcome.kind).toBe("failed");
+    expect(textOf(outcome)).toMatch(/locked|longer than/);
+  });
+
+  it("counts what triggers do, and shows it", async () => {
+    const database = new DatabaseSync(file);
+    database.exec(
+      "CREATE TABLE log (n integer PRIMARY KEY, was); CREATE TRIGGER x AFTER UPDATE ON t BEGIN INSERT INTO log (was) VALUES (old.a); END",
+    );
+    database.close();
+    const source = createSqlSource("db", { kind: "sqlite", file }, { rowsMax: 10, timeoutMs: 5_000 });
+    const preview = await source.preview?.("change", { statement: "UPDATE t SET a = 2 WHERE id = 1" }, options());
+    await source.close();
+    expect(preview?.text).toContain("log: 1 inserted");
+    expect(preview?.text).toContain("+ log { n: 1, was: 1 }");
+  });
+
+  it("reads a database with a write-ahead log, also while another program writes", async () => {
+    const other = new DatabaseSync(file);
+    other.exec("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; UPDATE t SET a = 7");
+    const source = createSqlSource("db", { kind: "sqlite", file }, { rowsMax: 10, timeoutMs: 5_000 });
+    const during = await source.call("query", { statement: "SELECT a FROM t" }, options());
+    other.exec("COMMIT");
+    other.close();
+    const after = await source.call("query", { statement: "SELECT a FROM t" }, options());
+    await source.close();
+    expect([during, after]).toMatchObject([
+      { content: { data: { rows: [[1]] } } },
+      { content: { data: { rows: [[7]] } } },
+    ]);
+  });
+
+  it("ends a statement that takes too much memory, and goes on", async () => {
+    const source = createSqlSource("db", { kind: "sqlite", file }, { rowsMax: 10, timeoutMs: 60_000 });
+    const greedy =
+      "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT randomblob(100000) AS x FROM r ORDER BY x";
+    const outcome = await source.call("query", { statement: greedy }, options());
+    expect(outcome.kind).toBe("failed");
+    expect(textOf(outcome)).toContain("memory");
+    expect((await source.call("query", { statement: "SELECT 1" }, options())).kind).toBe("done");
+    await source.close();
+  });
+
+  it("says that a file is not there, and makes none", async () => {
+    const source = createSqlSource(
+      "db",
+      { kind: "sqlite", file: join(folder, "none.db") },
+      { rowsMax: 10, timeoutMs: 300 },
+    );
+    const outcome = await source.call("query", { statement: "SELECT 1" }, options());
+    await source.close();
+    expect(outcome).toMatchObject({ kind: "not_performed", error: { code: "tool_unavailable" } });
+  });
+
+  it("is closed before the program that closes it ends", async () => {
+    const program = fileURLToPath(new URL("fixtures/closing.ts", import.meta.url));
+    expect((await promisify(execFile)(process.execPath, [program, file])).stdout).toBe("done and closed");
+  });
+
+  it("ends its child when Reeve is killed, also in the middle of a statement", async () => {
+    const parent = spawn(
+      process.execPath,
+      [fileURLToPath(new URL("fixtures/endless-parent.ts", import.meta.url)), file],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    const said = await new Promise<string>((resolve) =>
+      parent.stdout.once("data", (chunk: Buffer) => resolve(String(chunk))),
+    );
+    const child = Number(said);
+    expect(() => process.kill(child, 0)).not.toThrow();
+    parent.kill("SIGKILL");
+    await vi.waitFor(() => expect(() => process.kill(child, 0)).toThrow(), { timeout: 20_000 });
+  });
+});
+
+const SERVER = process.env["REEVE_TEST_POSTGRES"] ?? "postgres://postgres@127.0.0.1:5432/test";
+async function answers(): Promise<boolean> {
+  const client = new pg.Client({ connectionString: SERVER, connectionTimeoutMillis: 1_000 });
+  return client.connect().then(
+    () => client.end().then(() => true),
+    () => false,
+  );
+}
+
+const needsPostgres = needs(`PostgreSQL at ${SERVER} (REEVE_TEST_POSTGRES names another)`, await answers());
+
+needsPostgres("PostgreSQL", () => {
+  const schema = `reeve_test_${randomBytes(6).toString("hex")}`;
+  const client = new pg.Client({ connectionString: SERVER });
+  let source: ToolSource;
+  const urlOf = (base: string): string => {
+    const url = new URL(base);
+    url.searchParams.set("options", `-c search_path=${schema}`);
+    return url.href;
+  };
+  const preview = (tool: string, statement: string) => source.preview?.(tool, { statement }, options());
+
+  beforeEach(async () => {
+    if (source === undefined) await client.connect();
+    await client.query(`DROP SCHEMA IF EXISTS ${schema} CASCADE; CREATE SCHEMA ${schema}; SET search_path = ${schema};
+      CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t VALUES (1, 10), (2, 20), (3, 30); CREATE TABLE u (id int, a int); INSERT INTO u VALUES (1, 11), (4, 44)`);
+    source = createSqlSource("db", { kind: "postgres", url: urlOf(SERVER) }, { rowsMax: 100, timeoutMs: 20_000 });
+  });
+  afterEach(async () => {
+    await source.close();
+    await client.query(`DROP SCHEMA IF EXISTS ${schema} CASCADE`);
+  });
+
+  it("shows and binds what MERGE does", async () => {
+    const statement =
+      "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN UPDATE SET a = u.a WHEN NOT MATCHED THEN INSERT VALUES (u.id, u.a)";
+    const shown = await preview("change", statement);
+    expect(shown?.text).toMatch(/~ \S+t \{ id: 1 \} a: 10 → 11/);
+    expect(shown?.text).toMatch(/\+ \S+t \{ id: 4, a: 44 \}/);
+    await client.query("UPDATE u SET a = 12 WHERE id = 1");
+    const previewed = shown?.digest ?? "";
+    const refused = await source.call("change", { statement }, { ...options(), previewed });
+    expect(refused.kind).toBe("failed");
+    const again = await preview("change", statement);
+    expect((await source.call("change", { statement }, { ...options(), previewed: again?.digest })).kind).toBe("done");
+    expect((await client.query("SELECT a FROM t ORDER BY id")).rows).toEqual([
+      { a: 12 },
+      { a: 20 },
+      { a: 30 },
+      { a: 44 },
+    ]);
+  });
+
+  it("counts all rows where there are more than are gathered, partitions included", async () => {
+    await client.query(`CREATE TABLE p (id int, a int) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100);
+      CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (1000); INSERT INTO p SELECT n, n FROM generate_series(1, 250) n`);
+    const shown = await preview("destroy", "DELETE FROM p");
+    expect(shown?.text).toMatch(/^250 rows of p are touched/);
+    expect(shown?.text).toMatch(/p1: 99 deleted/);
+    expect(shown?.text).toMatch(/p2: 151 deleted/);
+    const done = await source.call(
+      "destroy",
+      { statement: "DELETE FROM p" },
+      { ...options(), previewed: shown?.digest },
+    );
+    expect(done.kind).toBe("done");
+    expect((await client.query("SELECT count(*)::int AS n FROM p")).rows).toEqual([{ n: 0 }]);
+  });
+
+  it("counts what triggers do in other tables", async () => {
+    await client.query(`CREATE TABLE log (a int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO ${schema}.log VALUES (old.a); RETURN NULL; END';
+      CREATE TRIGGER x AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()`);
+    const shown = await preview("change", "DELETE FROM t WHERE id < 3");
+    expect(shown?.text).toMatch(/log: 2 inserted/);
+  });
+
+  it("lets no function write in a query", async () => {
+    await client.query(
+      `CREATE FUNCTION sly() RETURNS int LANGUAGE sql AS 'DELETE FROM ${schema}.t RETURNING 1'; CREATE SEQUENCE s`,
+    );
+    for (const statement of ["SELECT sly()", "SELECT nextval('s')"]) {
+      const outcome = await source.call("query", { statement }, options());
+      expect(outcome.kind).toBe("failed");
+      expect(textOf(outcome)).toContain("read-only");
+    }
+    expect((await client.query("SELECT count(*)::int AS n FROM t")).rows).toEqual([{ n: 3 }]);
+  });
+
+  it("shows what hangs on a table, and that it cannot go alone", async () => {
+    await client.query("CREATE VIEW v AS SELECT a FROM t");
+    await expect(preview("destroy", "DROP TABLE t")).rejects.toThrow(/depend/);
+    const shown = await preview("destroy", "DROP TABLE t CASCADE");
+    expect(shown?.text).toMatch(/3 rows/);
+    expect(shown?.text).toMatch(/hanging on it: view/);
+    expect(shown?.text).toMatch(/drop cascades to view/);
+    expect((await client.query("SELECT count(*)::int AS n FROM v")).rows).toEqual([{ n: 3 }]);
+  });
+
+  it("reads strings as the grammar reads them, whatever the database is set to", async () => {
+    const url = new URL(SERVER);
+    url.searchParams.set("options", `-c search_path=${schema} -c standard_conforming_strings=off`);
+    const loose = createSqlSource("db", { kind: "postgres", url: url.href }, { rowsMax: 100, timeoutMs: 20_000 });
+    // Where a backslash escapes, the string would go on, and end in the middle of another.
+    const statement = "SELECT '\\' AS a, ' UNION SELECT 1 --' AS b";
+    expect(await loose.call("query", { statement }, options())).toMatchObject({
+      content: { data: { rows: [["\\", " UNION SELECT 1 --"]] } },
+    });
+    await loose.close();
+  });
+
+  it("cancels at the server", async () => {
+    const controller = new AbortController();
+    const asked = source.call("query", { statement: `SELECT pg_sleep(600), '${schema}'` }, options(controller.signal));
+    const active = async (): Promise<number> => {
+      const { rows } = await client.query<{ n: number }>(
+        `SELECT count(*)::int AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(600), ''${schema}%' AND pid <> pg_backend_pid()`,
+      );
+      return rows[0]?.n ?? -1;
+    };
+    await vi.waitFor(async () => expect(await active()).toBe(1), { timeout: 20_000 });
+    controller.abort();
+    expect((await asked).kind).toBe("not_performed");
+    await vi.waitFor(async () => expect(await active()).toBe(0), { timeout: 20_000 });
+  });
+
+  it("tells a check at the commit as a failure", async () => {
+    await client.query("ALTER TABLE t ADD CONSTRAINT one UNIQUE (a) DEFERRABLE INITIALLY DEFERRED");
+    const outcome = await source.call("change", { statement: "UPDATE t SET a = 10 WHERE id = 2" }, options());
+    expect(outcome.kind).toBe("failed");
+    expect(textOf(outcome)).toMatch(/duplicate key/);
+  });
+
+  it("knows that nothing was done where no connection was made, and does not know where one was lost in a commit", async () => {
+    const target = new URL(SERVER);
+    // Passes everything on until a commit is sent.
+    const proxy = createServer((near) => {
+      const far = connect(Number(target.port || 5432), target.hostname);
+      near.on("data", (chunk: Buffer) => {
+        if (chunk.includes("COMMIT\0")) {
+          near.destroy();
+          far.destroy();
+        } else far.write(chunk);
+      });
+      far.pipe(near);
+      for (const socket of [near, far]) socket.on("error", () => {});
+      near.on("close", () => far.destroy());
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    const through = new URL(urlOf(SERVER));
+    through.host = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    const cut = createSqlSource("db", { kind: "postgres", url: through.href }, { rowsMax: 100, timeoutMs: 20_000 });
+    const statement = "UPDATE t SET a = 99 WHERE id = 1";
+    expect((await cut.call("change", { statement }, options())).kind).toBe("unknown");
+    await new Promise((resolve) => proxy.close(resolve));
+    expect(await cut.call("change", { statement }, options())).toMatchObject({
+      kind: "not_performed",
+      error: { code: "tool_unavailable" },
+    });
+    await cut.close();
+  });
+});

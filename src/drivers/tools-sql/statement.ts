@@ -1,0 +1,77 @@
+// A statement as it was understood: which tool it fits, and what it works on. What was not understood is never one.
+import { OsError } from "../../abi/errors.ts";
+
+/** The tools that take a statement, from harmless to dangerous. */
+export type Fit = "query" | "change" | "destroy";
+
+/** A table as the statement names it. */
+export type TableName = { readonly schema?: string | undefined; readonly name: string };
+
+export type Operation = "insert" | "update" | "delete" | "merge";
+
+export type Statement = {
+  /** Without what stands behind its end: no semicolon, and nothing that a semicolon would part from it. */
+  readonly text: string;
+  readonly fits: Fit;
+  /** Why it fits no milder tool; empty for a query. */
+  readonly why: string;
+  readonly does:
+    | { readonly kind: "read" }
+    /** Only its plan is asked for. */
+    | { readonly kind: "explain" }
+    | {
+        readonly kind: "rows";
+        readonly operation: Operation;
+        readonly table: TableName;
+        /** What the statement calls the table. */
+        readonly alias: string;
+        readonly returning: boolean;
+        /** Columns that it sets, in rows that are there. */
+        readonly sets: readonly string[];
+        /** An insertion that may meet a row that is there, and change it. */
+        readonly upsert: boolean;
+      }
+    /** A definition changes; `loses` are the tables or columns whose content goes with it. */
+    | { readonly kind: "definition"; readonly what: string; readonly loses: readonly TableName[] };
+};
+
+/** The longest statement that is read. Characters. */
+const STATEMENT_CHARS_MAX = 64 * 1024;
+
+/** The refusal of a statement that no tool takes. */
+export const refusal = (why: string): OsError =>
+  new OsError("invalid_argument", `The statement was not run: ${why}`, { data: { issues: [`statement: ${why}`] } });
+
+export function checkLength(text: string): void {
+  if (text.trim() === "") throw refusal("there is none. Give one SQL statement.");
+  if (text.length > STATEMENT_CHARS_MAX)
+    throw refusal(
+      `it is ${text.length} characters long, and ${STATEMENT_CHARS_MAX} are read. Pass long values as params.`,
+    );
+}
+
+/** Runs what walks a tree. One that is nested deeper than can be walked is refused like one that cannot be read. */
+export function walked<T>(walk: () => T): T {
+  try {
+    return walk();
+  } catch (error) {
+    if (error instanceof RangeError) throw refusal("it is nested too deeply to be understood.");
+    throw error;
+  }
+}
+
+const ORDER: readonly Fit[] = ["query", "change", "destroy"];
+/** Whether `tool` takes it. `destroy` also takes a bounded deletion or update, for one of more rows than `change` takes. */
+function takes(tool: Fit, { fits, does }: Statement): boolean {
+  if (tool === fits) return true;
+  const removes = does.kind === "rows" && (does.operation === "delete" || does.operation === "update");
+  return tool === "destroy" && fits === "change" && removes;
+}
+
+/** Throws `invalid_argument`, naming the tool that fits, where the statement is not for `tool`. */
+export function checkFit(tool: Fit, statement: Statement): void {
+  if (takes(tool, statement)) return;
+  const { fits, why } = statement;
+  const reason = ORDER.indexOf(fits) > ORDER.indexOf(tool) ? why : "it is milder than that";
+  throw refusal(`it is not for the tool "${tool}": ${reason}. The tool that fits is "${fits}".`);
+}
