@@ -5,6 +5,7 @@
 // ordinary writing needs where it needs them: line feed, tab, the CR of a CRLF, joiners inside emoji and between
 // letters of scripts that are written with them, one variation selector behind the sign that it varies, and the
 // three flags that are spelled with tags.
+import type { Json } from "../abi/json.ts";
 
 // Joiners mean something between two letters of these scripts only; elsewhere they hide.
 const JOINING =
@@ -28,6 +29,33 @@ const HIDDEN =
 
 const ANY_HIDDEN = new RegExp(`[${HIDDEN}]`, "u");
 const KEPT_OR_HIDDEN = new RegExp(`(${KEPT})|[${HIDDEN}]`, "gu");
+
+/** The text with what hides in it written out, as `\u{202e}`: for whoever looks for it. */
+export function showHidden(text: string): string {
+  if (!ANY_HIDDEN.test(text)) return text;
+  return text.replace(
+    KEPT_OR_HIDDEN,
+    (hidden: string, kept: string | undefined) =>
+      kept ?? `\\u{${(hidden.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}}`,
+  );
+}
+
+/** Whether nothing hides in the text. */
+export const isClean = (text: string): boolean => cleanText(text) === text;
+
+/** A value whose texts, the names of its fields among them, hide nothing. Throws where two fields come to one name. */
+export function cleanJson<T extends Json>(value: T): T {
+  return cleaned(value) as T;
+}
+
+function cleaned(value: Json): Json {
+  if (typeof value === "string") return cleanText(value);
+  if (Array.isArray(value)) return value.map((item: Json) => cleaned(item));
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).map(([key, item]) => [cleanText(key), cleaned(item)] as const);
+  if (new Set(entries.map(([key]) => key)).size < entries.length) throw new Error("two of its fields hide one name");
+  return Object.fromEntries(entries);
+}
 
 /** The text without what hides in it; the very same string if nothing does. */
 export function cleanText(text: string): string {

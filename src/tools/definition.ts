@@ -3,7 +3,9 @@
 // Invariants:
 //   D1. A manifest is the defaults, which are the worst, under what the source declares, under what the operator sets.
 //   D2. The hash covers all that the model and the kernel go by: name, description, schema, manifest. Equal hash, equal tool.
-//   D3. What the model reads of a tool (name, description, descriptions in the schema) holds no hidden characters.
+//   D3. What the model reads of a tool holds no hidden characters. They are taken out of prose (name, description, descriptions in
+//       the schema); in all else of a schema (names of properties, values of an enum, patterns) they would be part of what is
+//       asked for, so a tool that has them there is refused.
 //   D4. One bad tool makes its whole source unusable, loudly: a tool left out would be a tool missed in silence.
 import { createHash } from "node:crypto";
 import canonicalize from "canonicalize";
@@ -11,7 +13,7 @@ import { OsError, issueLines } from "../abi/errors.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import { toolManifestSchema, type ToolDefinition, type ToolManifest } from "../abi/tools.ts";
 import type { SourceTool } from "../ports/tools.ts";
-import { cleanText } from "./clean.ts";
+import { cleanText, isClean, showHidden } from "./clean.ts";
 import { didYouMean, nearest } from "./nearest.ts";
 
 /** A definition and the name by which its source knows the tool. */
@@ -37,14 +39,17 @@ const misconfigured = (source: string, tool: string, why: string): OsError =>
   });
 
 function cleanSchema(value: Json, depth = 0): Json {
+  if (typeof value === "string" && !isClean(value))
+    throw new Error(`hidden characters stand in its schema, in the text "${showHidden(value).slice(0, 200)}"`);
   if (depth > SCHEMA_DEPTH_MAX) throw new Error(`its schema is nested deeper than ${SCHEMA_DEPTH_MAX} levels`);
   if (Array.isArray(value)) return value.map((item: Json) => cleanSchema(item, depth + 1));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      key,
-      PROSE.has(key) && typeof item === "string" ? cleanText(item) : cleanSchema(item, depth + 1),
-    ]),
+    Object.entries(value).map(([key, item]) => {
+      if (!isClean(key))
+        throw new Error(`hidden characters stand in its schema, in the name "${showHidden(key).slice(0, 200)}"`);
+      return [key, PROSE.has(key) && typeof item === "string" ? cleanText(item) : cleanSchema(item, depth + 1)];
+    }),
   );
 }
 
@@ -93,19 +98,20 @@ function checkOverrides(source: string, overrides: Overrides, names: ReadonlySet
   }
 }
 
-function checkReconcile(source: string, local: string, entry: Entry, names: ReadonlySet<string>): void {
-  const { reconcile } = entry.definition.manifest;
-  if (reconcile === undefined || names.has(reconcile)) return;
-  throw misconfigured(
-    source,
-    local,
-    `reconcile names "${reconcile}", and "${source}" has no such tool.${didYouMean(nearest(reconcile, names))}`,
-  );
+/** The tools that a manifest names, for settling a call and for taking it back, are there. */
+function checkCompanions(source: string, local: string, entry: Entry, names: ReadonlySet<string>): void {
+  const { manifest } = entry.definition;
+  for (const role of ["reconcile", "undo"] as const) {
+    const named = manifest[role];
+    if (named === undefined || names.has(named)) continue;
+    const near = didYouMean(nearest(named, names));
+    throw misconfigured(source, local, `${role} names "${named}", and "${source}" has no such tool.${near}`);
+  }
 }
 
 /**
  * The definitions of a source's tools. Throws `tool_unavailable` for tools that cannot be used, `config_invalid` for an
- * override or a `reconcile` that names a tool that is not there; both name it.
+ * override, a `reconcile` or an `undo` that names a tool that is not there; both name it.
  */
 export function catalogueOf(source: string, tools: readonly SourceTool[], overrides: Overrides): Catalogue {
   const entries = new Map<string, Entry>();
@@ -122,6 +128,6 @@ export function catalogueOf(source: string, tools: readonly SourceTool[], overri
   const ordered = [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
   const names = new Set(ordered.map(([name]) => name.slice(source.length + 1)));
   checkOverrides(source, overrides, names);
-  for (const [name, entry] of ordered) checkReconcile(source, name.slice(source.length + 1), entry, names);
+  for (const [name, entry] of ordered) checkCompanions(source, name.slice(source.length + 1), entry, names);
   return new Map(ordered);
 }

@@ -6,6 +6,7 @@ import type {
   ProcessRecord,
   RequestRecord,
   ScheduleRecord,
+  SourceRecord,
   StoredEvent,
 } from "../../src/ports/store.ts";
 
@@ -88,6 +89,13 @@ export function requestRecord(n: number, fields: Partial<RequestRecord> = {}): R
     decided: null,
     ...fields,
   };
+}
+
+/** A source of tools of this name, with one tool. */
+export function sourceRecord(name: string, fields: Partial<SourceRecord> = {}): SourceRecord {
+  const said = { description: "Pays back \u{1f4b8}", inputSchema: { type: "object" }, annotations: {} };
+  const pin = { tool: "refund", said, hash: "a".repeat(64), by: null, atMs: 1_000 };
+  return { name, firstSeenMs: 1_000, tools: [pin], ...fields };
 }
 
 /** A schedule of this name, due every hour. */

@@ -8,7 +8,7 @@ import { PROCESS_STATES } from "../../src/abi/process.ts";
 import { openSqliteStore } from "../../src/drivers/store-sqlite/store.ts";
 import type { Batch, Store } from "../../src/ports/store.ts";
 import { MemoryMedium, openMemoryStore } from "../simulation/store-memory.ts";
-import { appendOf, pidOf, processOf, requestOf, requestRecord, scheduleRecord } from "./store-samples.ts";
+import { appendOf, pidOf, processOf, requestOf, requestRecord, scheduleRecord, sourceRecord } from "./store-samples.ts";
 import { storeConformance } from "./store.ts";
 
 async function newFolder(): Promise<{ readonly open: () => Promise<Store>; readonly dispose: () => Promise<void> }> {
@@ -42,8 +42,9 @@ const batches: fc.Arbitrary<Batch[]> = fc.array(
       requests: fc.array(fc.record({ n: pick, pid: pick, decided: fc.boolean() }), { maxLength: 2 }),
       schedules: fc.array(fc.record({ n: pick, runs: fc.nat() }), { maxLength: 2 }),
       removed: fc.array(pick, { maxLength: 2 }),
+      sources: fc.array(fc.record({ n: pick, firstSeenMs: fc.nat() }), { maxLength: 2 }),
     })
-    .map(({ journals, processes, requests, schedules, removed }) => ({
+    .map(({ journals, processes, requests, schedules, removed, sources }) => ({
       journals: journals.map(({ n, expected, count }) => appendOf(pidOf(n), expected, count)),
       processes: processes.map(({ n, state, root, parent, wakeMs }) =>
         processOf(n, { state, root: pidOf(root), parent: parent === null ? null : pidOf(parent), wakeMs }),
@@ -53,6 +54,7 @@ const batches: fc.Arbitrary<Batch[]> = fc.array(
       ),
       schedules: schedules.map(({ n, runs }) => scheduleRecord(`s${n}`, { runs })),
       removedSchedules: removed.map((n) => `s${n}`),
+      sources: sources.map(({ n, firstSeenMs }) => sourceRecord(`s${n}`, { firstSeenMs })),
     })),
   { maxLength: 12 },
 );
@@ -67,6 +69,7 @@ async function everything(store: Store): Promise<unknown> {
     await store.request(requestOf(n)),
     await store.openRequests({ pid: pidOf(n), limit: 2 }),
     await store.due(n * 10, 3),
+    await store.source(`s${n}`),
   ]);
   // Which of two came first is the driver's affair where a journal is older than its row, so lists are compared by content.
   const lists = [

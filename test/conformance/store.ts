@@ -14,6 +14,7 @@ import {
   requestOf,
   requestRecord,
   scheduleRecord,
+  sourceRecord,
   subject,
 } from "./store-samples.ts";
 
@@ -57,6 +58,7 @@ export function storeConformance(name: string, makeHarness: () => Promise<StoreH
     describe("timed waits", () => waits(held));
     describe("requests", () => requests(held));
     describe("schedules", () => schedules(held));
+    describe("sources", () => sources(held));
     describe("keys of subjects", () => keys(held));
     describe("report and check", () => reports(held));
   });
@@ -499,6 +501,39 @@ function requests(held: Held): void {
     await held.reopen();
     expect(await held.store.request(requestOf(1))).toEqual(decided);
     expect(await open({ pid: pidOf(1), limit: 9 })).toEqual([requestOf(2)]);
+  });
+}
+
+function sources(held: Held): void {
+  it("has none at first", async () => {
+    expect(await held.store.source("shop")).toBeUndefined();
+  });
+
+  it("gives one back as it was, replaces it by its name, and keeps it over a restart", async () => {
+    const batch = { journals: [appendOf(pidOf(1), 0)], processes: [processOf(1)], schedules: [scheduleRecord("a")] };
+    await held.store.append({ ...batch, sources: [sourceRecord("shop"), sourceRecord("mail", { tools: [] })] });
+    expect(await held.store.source("shop")).toEqual(sourceRecord("shop"));
+    const later = sourceRecord("shop", { tools: [{ ...sourceRecord("").tools[0]!, by: "ana", atMs: 2_000 }] });
+    await held.store.append({ journals: [], sources: [later] });
+    await held.reopen();
+    expect(await held.store.source("shop")).toEqual(later);
+    expect(await held.store.source("mail")).toEqual(sourceRecord("mail", { tools: [] }));
+    expect(await held.store.source("Shop")).toBeUndefined();
+    expect(await held.store.check()).toEqual([]);
+  });
+
+  it("writes none of a batch that conflicts", async () => {
+    await held.store.append({ journals: [appendOf(pidOf(1), 0)], processes: [processOf(1)] });
+    const late = held.store.append({
+      journals: [appendOf(pidOf(1), 0)],
+      schedules: [scheduleRecord("never")],
+      sources: [sourceRecord("shop")],
+    });
+    const next = held.store.append({ journals: [], sources: [sourceRecord("mail")] });
+    await expect(late).rejects.toMatchObject({ code: "conflict" });
+    await next;
+    expect(await held.store.source("shop")).toBeUndefined();
+    expect(await held.store.source("mail")).toEqual(sourceRecord("mail"));
   });
 }
 

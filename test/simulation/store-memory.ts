@@ -10,6 +10,7 @@ import type {
   ProcessRecord,
   RequestRecord,
   ScheduleRecord,
+  SourceRecord,
   Store,
   StoredEvent,
   StoreReport,
@@ -31,6 +32,7 @@ export class MemoryMedium {
   readonly processes = new Map<ProcessId, string>();
   readonly requests = new Map<RequestId, string>();
   readonly schedules = new Map<string, string>();
+  readonly sources = new Map<string, string>();
   readonly keys = new Map<SubjectId, Uint8Array>();
   owner: Store | null = null;
 }
@@ -156,6 +158,11 @@ class MemoryStore implements Store {
     return [...schedules.keys()].sort().map((name) => JSON.parse(schedules.get(name) ?? "") as ScheduleRecord);
   }
 
+  async source(name: string): Promise<SourceRecord | undefined> {
+    const text = this.#alive().sources.get(name);
+    return text === undefined ? undefined : (JSON.parse(text) as SourceRecord);
+  }
+
   async subjectKey(subject: SubjectId, fresh: Uint8Array): Promise<Uint8Array> {
     const { keys } = this.#alive();
     const key = keys.get(subject) ?? Uint8Array.from(fresh);
@@ -224,7 +231,8 @@ function checkSense({ journals }: Batch): void {
 }
 
 function commit(medium: MemoryMedium, batch: Batch): void {
-  const { journals, payloads = [], processes = [], requests = [], removedSchedules = [], schedules = [] } = batch;
+  const { journals, payloads = [], processes = [], requests = [] } = batch;
+  const { removedSchedules = [], schedules = [], sources = [] } = batch;
   for (const { pid, events } of journals) {
     const journal = medium.journals.get(pid);
     if (journal === undefined) medium.journals.set(pid, [...events]);
@@ -235,4 +243,5 @@ function commit(medium: MemoryMedium, batch: Batch): void {
   for (const record of requests) medium.requests.set(record.request, JSON.stringify(record));
   for (const name of removedSchedules) medium.schedules.delete(name);
   for (const record of schedules) medium.schedules.set(record.name, JSON.stringify(record));
+  for (const record of sources) medium.sources.set(record.name, JSON.stringify(record));
 }

@@ -88,7 +88,14 @@ const SCHEDULES = `
   ) STRICT;
 `;
 
-export const MIGRATIONS: readonly string[] = [FIRST, SCHEDULES];
+const SOURCES = `
+  CREATE TABLE sources (
+    name   TEXT PRIMARY KEY,
+    record TEXT NOT NULL
+  ) STRICT;
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST, SCHEDULES, SOURCES];
 
 /** The version that this program reads and writes. */
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -64,6 +64,7 @@ export class Reader {
         : this.#texts("SELECT record AS text FROM requests WHERE open = 1 AND pid = ? ORDER BY n LIMIT ?", pid, limit),
     schedule: ({ name }) => this.#text("SELECT record AS text FROM schedules WHERE name = ?", name),
     schedules: () => this.#texts("SELECT record AS text FROM schedules ORDER BY name"),
+    source: ({ name }) => this.#text("SELECT record AS text FROM sources WHERE name = ?", name),
     report: () => this.#totals(),
   };
 

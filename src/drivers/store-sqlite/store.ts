@@ -12,6 +12,7 @@ import type {
   ProcessRecord,
   RequestRecord,
   ScheduleRecord,
+  SourceRecord,
   Store,
   StoredEvent,
   StoreReport,
@@ -122,6 +123,10 @@ class SqliteStore implements Store {
 
   async schedules(): Promise<readonly ScheduleRecord[]> {
     return (await this.#link.read("schedules", {})).map(parsed) as ScheduleRecord[];
+  }
+
+  async source(name: string): Promise<SourceRecord | undefined> {
+    return parsed(await this.#link.read("source", { name })) as SourceRecord | undefined;
   }
 
   async subjectKey(subject: SubjectId, fresh: Uint8Array): Promise<Uint8Array> {

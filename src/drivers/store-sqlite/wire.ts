@@ -2,13 +2,14 @@
 //
 // A batch crosses as a run of flat cells in one array for the whole group: copying nested objects to another thread
 // costs more than writing them to SQLite does. Layout, in this order:
-//   counts of journals, payloads, processes, requests, removed schedules, schedules
+//   counts of journals, payloads, processes, requests, removed schedules, schedules, sources
 //   journal: pid, expected, count of events, then for each event header, hash, inline
 //   payload: address, subject, text
 //   process: pid, parent, root, state, wakeMs, record as JSON
 //   request: id, pid, 1 if undecided, record as JSON
 //   removed schedule: name
 //   schedule: name, record as JSON
+//   source: name, record as JSON
 import type { ErrorRecord } from "../../abi/errors.ts";
 import { OsError } from "../../abi/errors.ts";
 import type { Batch, JournalAppend, ProcessQuery } from "../../ports/store.ts";
@@ -32,6 +33,7 @@ export type Reads = {
   openRequests: { ask: { readonly pid: string | null; readonly limit: number }; answer: readonly string[] };
   schedule: { ask: { readonly name: string }; answer: string | undefined };
   schedules: { ask: object; answer: readonly string[] };
+  source: { ask: { readonly name: string }; answer: string | undefined };
   report: { ask: object; answer: Totals };
 };
 export type ReadKind = keyof Reads;
@@ -86,13 +88,21 @@ export const isError = (outcome: object): outcome is ErrorRecord => "code" in ou
  */
 export function packBatch(cells: Cell[], batch: Batch): number {
   const start = cells.length;
-  const { journals, payloads = [], processes = [], requests = [], removedSchedules = [], schedules = [] } = batch;
+  const {
+    journals,
+    payloads = [],
+    processes = [],
+    requests = [],
+    removedSchedules = [],
+    schedules = [],
+    sources = [],
+  } = batch;
   let chars = 0;
   try {
     if (journals.length > 1 && new Set(journals.map(({ pid }) => pid)).size < journals.length)
       throw misuse("names a journal twice");
     cells.push(journals.length, payloads.length, processes.length, requests.length);
-    cells.push(removedSchedules.length, schedules.length);
+    cells.push(removedSchedules.length, schedules.length, sources.length);
     for (const journal of journals) chars += packJournal(cells, journal);
     for (const { address, subject, text } of payloads) {
       cells.push(address, subject, text);
@@ -104,6 +114,11 @@ export function packBatch(cells: Cell[], batch: Batch): number {
       cells.push(record.request, record.pid, record.decided === null ? 1 : 0, JSON.stringify(record));
     cells.push(...removedSchedules);
     for (const record of schedules) cells.push(record.name, JSON.stringify(record));
+    for (const record of sources) {
+      const text = JSON.stringify(record);
+      cells.push(record.name, text);
+      chars += text.length;
+    }
     return chars;
   } catch (error) {
     cells.length = start;

@@ -69,7 +69,7 @@ export class Writer {
   /** Writes the batch unless it conflicts; reads its cells to the end either way. */
   #putBatch(cells: Row, from: Unpacker): ErrorRecord | null {
     const [journals, payloads, processes, requests] = [from.number(), from.number(), from.number(), from.number()];
-    const [removed, schedules] = [from.number(), from.number()];
+    const [removed, schedules, sources] = [from.number(), from.number(), from.number()];
     const appends: PackedJournal[] = [];
     let error: ErrorRecord | null = null;
     for (let left = journals; left > 0; left -= 1) {
@@ -79,7 +79,7 @@ export class Writer {
       error ??= conflictOf(append, this.#head(append.pid)?.events ?? 0);
     }
     if (error !== null) {
-      from.skip(payloads * 3 + processes * 6 + requests * 4 + removed + schedules * 2);
+      from.skip(payloads * 3 + processes * 6 + requests * 4 + removed + schedules * 2 + sources * 2);
       return error;
     }
     for (const append of appends) this.#append(cells, append);
@@ -89,6 +89,7 @@ export class Writer {
       this.#sql.putRequest.run(from.cell(), from.cell(), from.cell(), from.cell());
     for (let left = removed; left > 0; left -= 1) this.#sql.removeSchedule.run(from.cell());
     for (let left = schedules; left > 0; left -= 1) this.#sql.putSchedule.run(from.cell(), from.cell());
+    for (let left = sources; left > 0; left -= 1) this.#sql.putSource.run(from.cell(), from.cell());
     return null;
   }
 
@@ -177,6 +178,8 @@ const SQL = {
   removeSchedule: "DELETE FROM schedules WHERE name = ?",
   putSchedule:
     "INSERT INTO schedules (name, record) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record",
+  putSource:
+    "INSERT INTO sources (name, record) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record",
   putKey: "INSERT INTO subjects (subject, key) VALUES (?, ?) ON CONFLICT (subject) DO NOTHING",
   key: "SELECT key FROM subjects WHERE subject = ?",
 } as const;

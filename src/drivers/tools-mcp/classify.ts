@@ -15,7 +15,7 @@ import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from "@modelconte
 import { errorRecord } from "../../abi/errors.ts";
 import type { ToolOutcome } from "../../ports/tools.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { plain, textOf, unavailable } from "./faults.ts";
+import { ownWord, plain, textOf, unavailable } from "./faults.ts";
 
 const REFUSED = new Set([401, 403, 404, 405, 406, 413, 415, 429]);
 
@@ -64,7 +64,8 @@ export function outcomeOfFault(fault: CallFault): ToolOutcome {
   const { source, error, dispatch } = fault;
   if (!dispatch.left)
     return notPerformed(
-      unavailable(source, `did not get the call: ${fault.ended ?? textOf(error)}`, fault.remedy, error),
+      ownWord(error) ??
+        unavailable(source, `did not get the call: ${fault.ended ?? textOf(error)}`, fault.remedy, error),
     );
   if (ProtocolError.isInstance(error)) return failed(`Error ${error.code}: ${error.message}`);
   if (SdkHttpError.isInstance(error)) {

@@ -4,9 +4,14 @@ import { Client, type StreamableHTTPClientTransport } from "@modelcontextprotoco
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { SourceConfig } from "../../abi/config.ts";
-import { environmentOf } from "./child.ts";
+import type { IsolationLevel } from "../../abi/isolation.ts";
+import type { CallOptions } from "../../ports/tools.ts";
 import { createHttpTransport } from "./http-transport.ts";
+import { environmentOf, plainly } from "./launch.ts";
+import type { OAuth } from "./oauth.ts";
+import { inSandbox, type Sandboxing } from "./sandboxed.ts";
 import { StdioTransport } from "./stdio-transport.ts";
+import { CallsUnderWay } from "./under-way.ts";
 
 export type McpConfig = Extract<SourceConfig, { type: "mcp-stdio" | "mcp-http" }>;
 export type McpDeps = {
@@ -16,8 +21,19 @@ export type McpDeps = {
   readonly folder: string;
   /** Reeve's version, which servers are told. */
   readonly version: string;
+  readonly sandboxing: Sandboxing;
+  /** Where logins are kept. */
+  readonly loginFolder: string;
+  /** What no caller waits for. */
+  readonly onNotice: (message: string) => void;
 };
-export type Server = { readonly name: string; readonly config: McpConfig; readonly deps: McpDeps };
+export type Server<Config extends McpConfig = McpConfig> = {
+  readonly name: string;
+  readonly config: Config;
+  readonly deps: McpDeps;
+  /** For servers over HTTP that may ask for a login. */
+  readonly oauth?: OAuth | undefined;
+};
 
 /** The library's own limits lie behind ours, so that ours speak. */
 const SLACK_MS = 1000;
@@ -36,24 +52,42 @@ export function remedyFor({ name, config }: Server): string {
     : `Check that a server answers at ${withoutSecrets(config.url)} (tools.${name}.url).`;
 }
 
-const isStdio = (config: McpConfig): config is Extract<McpConfig, { type: "mcp-stdio" }> => config.type === "mcp-stdio";
+type StdioConfig = Extract<McpConfig, { type: "mcp-stdio" }>;
+const isStdio = (config: McpConfig): config is StdioConfig => config.type === "mcp-stdio";
 
-function stdioTransport(config: Extract<McpConfig, { type: "mcp-stdio" }>, deps: McpDeps): StdioTransport {
-  const { command, args } = config;
-  const cwd = resolve(deps.folder, config.cwd ?? ".");
-  return new StdioTransport({ command, args, cwd, env: environmentOf(deps.environment, config.env) });
+/** What calls of this server run under. What answers over HTTP runs wherever it is, and Reeve keeps it from nothing. */
+export const isolationOf = (config: McpConfig): IsolationLevel => (isStdio(config) ? config.isolation : "none");
+
+function stdioTransport({ name, config, deps }: Server<StdioConfig>, calls: CallsUnderWay): StdioTransport {
+  const { command, args, sandbox: grant } = config;
+  const absolute = (path: string): string => resolve(deps.folder, path);
+  const program = { command, args, cwd: absolute(config.cwd ?? ".") };
+  if (config.isolation === "none")
+    return new StdioTransport(plainly({ ...program, env: environmentOf(deps.environment, config.env) }));
+  return new StdioTransport(
+    inSandbox({
+      ...deps.sandboxing,
+      source: name,
+      program: { ...program, env: config.env },
+      path: config.env["PATH"] ?? deps.environment["PATH"] ?? "",
+      grant: { ...grant, read: grant.read.map(absolute), write: grant.write.map(absolute) },
+      notes: calls.notesOf(`tools.${name}`, deps.onNotice),
+    }),
+  );
 }
 
 export class Connection {
   readonly client: Client;
   readonly #transport: StdioTransport | StreamableHTTPClientTransport;
-  #calls = 0;
+  readonly #calls = new CallsUnderWay();
   #retired = false;
   #open = true;
   #onEnd: () => void = () => {};
 
-  constructor({ config, deps }: Server) {
-    this.#transport = isStdio(config) ? stdioTransport(config, deps) : createHttpTransport(config);
+  constructor({ name, config, deps, oauth }: Server) {
+    this.#transport = isStdio(config)
+      ? stdioTransport({ name, config, deps }, this.#calls)
+      : createHttpTransport({ ...config, oauth });
     // Silence on the first question is an old server's way on a pipe, which leaves half the time for the old greeting;
     // over HTTP it is an outage, whose end is the end of the start time.
     const timeoutMs = isStdio(config) ? config.startTimeoutMs / 2 : config.startTimeoutMs + SLACK_MS;
@@ -88,7 +122,7 @@ export class Connection {
   }
 
   get isBusy(): boolean {
-    return this.#calls > 0;
+    return this.#calls.size > 0;
   }
 
   set onEnd(onEnd: () => void) {
@@ -108,20 +142,18 @@ export class Connection {
   }
 
   /** Keeps the connection from being closed under a call that is under way. */
-  async during<T>(call: () => Promise<T>): Promise<T> {
-    this.#calls += 1;
+  async during<T>(options: Pick<CallOptions, "call" | "notes">, run: () => Promise<T>): Promise<T> {
     try {
-      return await call();
+      return await this.#calls.during({ call: options.call, notes: options.notes }, run);
     } finally {
-      this.#calls -= 1;
-      if (this.#retired && this.#calls === 0) void this.close();
+      if (this.#retired && !this.isBusy) void this.close();
     }
   }
 
   /** Takes no new calls, and closes when the last one is done. */
   retire(): void {
     this.#retired = true;
-    if (this.#calls === 0) void this.close();
+    if (!this.isBusy) void this.close();
   }
 
   async close(): Promise<void> {

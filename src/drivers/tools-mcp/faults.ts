@@ -34,6 +34,10 @@ export function textOf(error: unknown): string {
   return plain([...new Set(texts)].join(": ")) || "no reason given";
 }
 
+/** What a part of this driver has said of it already, with its own remedy. */
+export const ownWord = (error: unknown): OsError | undefined =>
+  causesOf(error).find((cause): cause is OsError => OsError.is(cause));
+
 /** `remedy` is a whole sentence. */
 export function unavailable(source: string, what: string, remedy: string, cause?: unknown): OsError {
   return new OsError("tool_unavailable", `The MCP server "${source}" ${what}. ${remedy}`, {

@@ -1,10 +1,17 @@
 // MCP over Streamable HTTP: the library's transport, with bounded answers, and with word of what left and what was lost.
-import { StreamableHTTPClientTransport, type FetchLike } from "@modelcontextprotocol/client";
+import { InsufficientScopeError, StreamableHTTPClientTransport, type FetchLike } from "@modelcontextprotocol/client";
+import { OsError } from "../../abi/errors.ts";
 import { MESSAGE_BYTES_MAX } from "./bounds.ts";
 import { dispatchOf } from "./dispatch.ts";
 import { causesOf } from "./faults.ts";
+import type { OAuth } from "./oauth.ts";
 
-export type HttpOptions = { readonly url: string; readonly headers: Readonly<Record<string, string>> };
+export type HttpOptions = {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** How Reeve proves itself; absent where the headers do. */
+  readonly oauth: OAuth | undefined;
+};
 
 // These arise before a connection stands, so that nothing can have been sent over it.
 const UNCONNECTED = new Set([
@@ -63,18 +70,29 @@ function bounded(response: Response): Response {
   });
 }
 
-const boundedFetch: FetchLike = async (url, init) => {
+export const boundedFetch: FetchLike = async (url, init) => {
   const response = await fetch(url, init);
   // A response without a place for a body (204, 304) cannot be made anew with one.
   return response.body === null ? response : bounded(response);
 };
 
-export function createHttpTransport({ url, headers }: HttpOptions): StreamableHTTPClientTransport {
+export function createHttpTransport({ url, headers, oauth }: HttpOptions): StreamableHTTPClientTransport {
   const transport = new StreamableHTTPClientTransport(new URL(url), {
     requestInit: { headers: { ...headers } },
     fetch: boundedFetch,
+    ...(oauth && { authProvider: oauth.provider }),
   });
-  const send = transport.send.bind(transport);
+  const plainSend = transport.send.bind(transport);
+  /** A refusal for want of rights comes before anything is done: with more rights the same message may be sent again, once. */
+  const send: typeof plainSend = async (message, options) => {
+    try {
+      return await plainSend(message, options);
+    } catch (error) {
+      if (oauth === undefined || !InsufficientScopeError.isInstance(error)) throw error;
+      await oauth.widen(error.requiredScope, error.resourceMetadataUrl);
+      return plainSend(message, options);
+    }
+  };
   transport.send = async (message, options): Promise<void> => {
     const dispatch = Array.isArray(message) ? undefined : dispatchOf(message);
     if (dispatch === undefined) return send(message, options);
@@ -83,7 +101,8 @@ export function createHttpTransport({ url, headers }: HttpOptions): StreamableHT
     try {
       return await send(message, { ...options, onRequestStreamEnd });
     } catch (error) {
-      if (neverLeft(error)) dispatch.comeBack();
+      // An OsError, and a refusal for want of rights, tell of an HTTP 401 or 403: the server took nothing.
+      if (neverLeft(error) || OsError.is(error) || InsufficientScopeError.isInstance(error)) dispatch.comeBack();
       throw error;
     }
   };

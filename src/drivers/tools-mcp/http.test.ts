@@ -10,11 +10,13 @@ import { configSchema } from "../../abi/config.ts";
 import type { ToolSource } from "../../ports/tools.ts";
 import type { McpConfig } from "./connection.ts";
 import { createShopServer } from "./fixtures/shop-server.ts";
+import { openScene } from "./scene.fake.ts";
 import { createMcpSource } from "./source.ts";
+import { caller } from "../../../test/caller.ts";
 
 type Gate = (request: IncomingMessage, response: ServerResponse, body: string) => boolean;
 const ends: (() => Promise<void>)[] = [];
-const deps = { environment: {}, folder: import.meta.dirname, version: "0.0.0" };
+const scene = openScene(import.meta.dirname, { environment: {} });
 
 afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
@@ -87,7 +89,7 @@ function newServer(): (request: Request) => Promise<Response> {
 
 function open(url: string, more: Record<string, unknown> = {}): ToolSource {
   const config = configSchema.parse({ tools: { shop: { type: "mcp-http", url, ...more } } }).tools["shop"] as McpConfig;
-  const source = createMcpSource("shop", config, deps);
+  const source = createMcpSource("shop", config, scene.deps);
   ends.push(async () => source.close());
   return source;
 }
@@ -97,7 +99,7 @@ const call = async (
   name = "refund",
   args = { id: "o-1" },
   signal = new AbortController().signal,
-): ReturnType<ToolSource["call"]> => source.call(name, args, { key: "key-1", signal });
+): ReturnType<ToolSource["call"]> => source.call(name, args, { ...caller(), key: "key-1", signal });
 const isCall: (body: string) => boolean = (body) => body.includes('"tools/call"');
 
 /** A gate for calls of tools; everything else goes through. */

@@ -24,6 +24,7 @@ export function sourceToolOf(tool: Tool, trustAnnotations: boolean): SourceTool 
     // It came as JSON, and the library has checked that it is an object.
     inputSchema: tool.inputSchema as JsonObject,
     declared: trustAnnotations ? declaredBy(tool.annotations) : {},
+    annotations: (tool.annotations ?? {}) as JsonObject,
   };
 }
 

@@ -3,17 +3,22 @@
 // Invariants:
 //   M1. A listing belongs to one connection and ends with it; a call goes over the connection whose listing is in force.
 //   M2. A call is not sent to a server that meanwhile shows another tool under that name.
-//   M3. Whatever the server does, `tools` ends within the start time, and `call` soon after its signal.
+//   M3. Whatever the server does, `tools` ends within the start time, and `call` soon after its signal. Whether sandboxes can be had
+//       here is found out before that, and is not the server's time.
 import type { Tool } from "@modelcontextprotocol/client";
 import { SdkHttpError } from "@modelcontextprotocol/client";
+import { OsError } from "../../abi/errors.ts";
+import type { IsolationLevel } from "../../abi/isolation.ts";
 import type { JsonObject } from "../../abi/json.ts";
-import type { SourceTool, ToolOutcome, ToolSource } from "../../ports/tools.ts";
+import type { Login, LoginStep, SourceTool, ToolOutcome, ToolSource } from "../../ports/tools.ts";
 import { notPerformed, outcomeOfFault } from "./classify.ts";
-import { remedyFor, type Connection, type McpConfig, type McpDeps, type Server } from "./connection.ts";
+import { isolationOf, remedyFor, type Connection, type McpConfig, type McpDeps, type Server } from "./connection.ts";
 import { outcomeOf } from "./content.ts";
 import { Dispatch, dispatching } from "./dispatch.ts";
-import { plain, textOf, unavailable } from "./faults.ts";
+import { ownWord, plain, textOf, unavailable } from "./faults.ts";
 import { fetchTools, sourceToolOf } from "./listing.ts";
+import { boundedFetch } from "./http-transport.ts";
+import { OAuth } from "./oauth.ts";
 import { start } from "./start.ts";
 
 /** The `_meta` key under which a call's idempotency key travels. */
@@ -30,7 +35,7 @@ type Listing = {
   readonly fingerprint: string;
   readonly atMs: number;
 };
-type CallOptions = { readonly key: string; readonly signal: AbortSignal };
+type CallOptions = Parameters<ToolSource["call"]>[2];
 type Attempt = {
   readonly listing: Listing;
   readonly tool: Tool;
@@ -42,10 +47,14 @@ const SESSION_GONE = Symbol("session gone");
 
 /** The tools of the MCP server that `config` names, as the source `name`. Nothing is started before the first use. */
 export function createMcpSource(name: string, config: McpConfig, deps: McpDeps): ToolSource {
-  return new McpSource({ name, config, deps });
+  const proves = config.type === "mcp-stdio" || Object.keys(config.headers).some((key) => /^authorization$/i.test(key));
+  const { environment, loginFolder: folder } = deps;
+  const oauth = proves ? undefined : new OAuth({ source: name, config, folder, environment, fetch: boundedFetch });
+  return new McpSource({ name, config, deps, oauth });
 }
 
 class McpSource implements ToolSource {
+  readonly isolation: IsolationLevel;
   readonly #server: Server;
   readonly #open = new Set<Connection>();
   #connecting: Promise<Connection> | undefined;
@@ -59,6 +68,7 @@ class McpSource implements ToolSource {
 
   constructor(server: Server) {
     this.#server = server;
+    this.isolation = isolationOf(server.config);
   }
 
   async tools(): Promise<readonly SourceTool[]> {
@@ -78,6 +88,21 @@ class McpSource implements ToolSource {
       const outcome = await this.#attempt(ready, attempt === 0);
       if (outcome !== SESSION_GONE) return outcome;
     }
+  }
+
+  async login(login: Login): Promise<LoginStep> {
+    const { oauth, name } = this.#server;
+    if (oauth !== undefined) return oauth.login(login);
+    throw new OsError(
+      "unsupported",
+      `The MCP server "${name}" knows no login: it runs on this machine, or its headers say who calls.`,
+    );
+  }
+
+  async logout(): Promise<boolean> {
+    const removed = this.#server.oauth?.logout() ?? false;
+    if (removed && this.#current !== undefined) this.#drop(this.#current);
+    return removed;
   }
 
   async close(): Promise<void> {
@@ -124,7 +149,7 @@ class McpSource implements ToolSource {
     const dispatch = new Dispatch();
     try {
       return outcomeOf(
-        await connection.during(async () => dispatching(dispatch, async () => this.#send(attempt, dispatch))),
+        await connection.during(options, async () => dispatching(dispatch, async () => this.#send(attempt, dispatch))),
       );
     } catch (error) {
       const http = SdkHttpError.isInstance(error);
@@ -179,6 +204,7 @@ class McpSource implements ToolSource {
 
   async #list(): Promise<Listing> {
     const { name, config } = this.#server;
+    await this.#isolated();
     const timeoutMs = config.startTimeoutMs;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), timeoutMs);
@@ -190,12 +216,28 @@ class McpSource implements ToolSource {
           const why = late.signal.aborted
             ? `did not list its tools within ${timeoutMs} ms`
             : connection.explain(`did not list its tools: ${textOf(error)}`);
-          throw unavailable(name, why, remedyFor(this.#server), error);
+          throw ownWord(error) ?? unavailable(name, why, remedyFor(this.#server), error);
         },
       );
       return this.#show(connection, tools);
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  /** Rejects with `isolation_unavailable` where a sandbox is to be used and cannot be had. */
+  async #isolated(): Promise<void> {
+    const { name, config, deps } = this.#server;
+    if (this.isolation === "none" || config.type !== "mcp-stdio" || this.#closed) return;
+    try {
+      await deps.sandboxing.sandboxes.ready("process");
+    } catch (error) {
+      if (!OsError.is(error)) throw error;
+      const remedy = `To run it with your rights all the same, set tools.${name}.isolation to "none".`;
+      throw new OsError(error.code, `The MCP server "${name}" was not started. ${error.message} ${remedy}`, {
+        data: error.data,
+        cause: error,
+      });
     }
   }
 

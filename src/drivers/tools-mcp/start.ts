@@ -4,7 +4,7 @@
 // to in the old way: the servers of some older libraries end on anything that comes before the old greeting.
 import { SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
 import { Connection, remedyFor, type Server } from "./connection.ts";
-import { textOf, unavailable } from "./faults.ts";
+import { ownWord, textOf, unavailable } from "./faults.ts";
 
 export type Starting = {
   readonly server: Server;
@@ -29,6 +29,8 @@ async function greet({ server, legacy, late, onAttempt }: Starting): Promise<Con
     await connection.close();
     if (!legacy && !late.aborted && diedOfProbe(error, connection))
       return greet({ server, legacy: true, late, onAttempt });
+    const said = ownWord(error);
+    if (said !== undefined) throw said;
     throw unavailable(
       server.name,
       `could not be started: ${connection.explain(textOf(error))}`,

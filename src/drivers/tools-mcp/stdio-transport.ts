@@ -9,9 +9,10 @@
 //       a line without its end is no request.
 //   S3. `onclose` fires once, after every answer that the child still gave.
 import { parseJSONRPCMessage, type JSONRPCMessage, type Transport } from "@modelcontextprotocol/client";
-import { Child, type ChildOptions } from "./child.ts";
+import { Child } from "./child.ts";
 import { type Dispatch, dispatchOf } from "./dispatch.ts";
 import { plain } from "./faults.ts";
+import type { Launch } from "./launch.ts";
 import { Lines } from "./lines.ts";
 import { MESSAGE_BYTES_MAX, NOISE_BYTES_MAX } from "./bounds.ts";
 
@@ -33,8 +34,8 @@ export class StdioTransport implements Transport {
   #diedByItself = false;
   #closed = false;
 
-  constructor(options: ChildOptions) {
-    this.#child = new Child(options, (how) => {
+  constructor(launch: Launch) {
+    this.#child = new Child(launch, (how) => {
       this.#diedByItself = this.#cause === undefined;
       this.#end(how);
     });

@@ -1,0 +1,145 @@
+// Goal: an `.mcp.json` is read as assistants write it; what cannot be used in it is named with its remedy, and takes nothing else down.
+// Method: files written for each test, and what becomes of each server; one of them is really started.
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { configSchema } from "../../abi/config.ts";
+import type { SourceConfig } from "../../abi/config.ts";
+import { needs } from "../../../test/needs.ts";
+import { createMcpJsonSources, type NamedSource, noticeOfMcpJson, sourceNameOf } from "./mcp-json.ts";
+import { HAS_BUBBLEWRAP, openScene, type Scene } from "./scene.fake.ts";
+
+const BAD = fileURLToPath(new URL("./fixtures/bad-server.mjs", import.meta.url));
+
+let folder: string;
+let scene: Scene;
+let made: readonly NamedSource[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "reeve-json-"));
+  scene = openScene(folder, { environment: { ...process.env, TOKEN: "t0ken", EMPTY: "" } });
+});
+afterEach(async () => {
+  await Promise.all(made.map(({ source }) => source.close()));
+  await scene.close();
+  rmSync(folder, { recursive: true });
+});
+
+function read(
+  content: unknown,
+  more: Record<string, unknown> = {},
+  taken: readonly string[] = [],
+): readonly NamedSource[] {
+  writeFileSync(join(folder, ".mcp.json"), typeof content === "string" ? content : JSON.stringify(content));
+  const config = configSchema.parse({ tools: { mcp: { type: "mcp-json", ...more } } }).tools["mcp"];
+  made = createMcpJsonSources("mcp", config as Extract<SourceConfig, { type: "mcp-json" }>, {
+    ...scene.deps,
+    taken: new Set(taken),
+  });
+  return made;
+}
+
+/** By name: `process` or `none` for what can be used, else why not. */
+async function states(sources: readonly NamedSource[]): Promise<Record<string, string>> {
+  const each = sources.map(async ({ name, source }) => {
+    const isMcp = source.login !== undefined;
+    const why = isMcp ? source.isolation : await source.tools().then(String, (error: Error) => error.message);
+    return [name, why] as const;
+  });
+  return Object.fromEntries(await Promise.all(each));
+}
+
+test("servers of all forms become sources under their own names", async () => {
+  const sources = read({
+    mcpServers: {
+      files: { command: "npx", args: ["-y", "server"], env: { A: "b" }, alwaysAllow: ["x"] },
+      "My Server!": { type: "stdio", command: "uvx" },
+      docs: { type: "http", url: "https://docs.example.com/mcp", headers: { Authorization: "Bearer ${TOKEN}" } },
+      search: { url: "https://search.example.com/mcp" },
+      crm: { transport: "streamable-http", url: "${CRM:-https://crm.example.com}/mcp" },
+      off: { command: "x", disabled: true },
+    },
+  });
+  expect(await states(sources)).toEqual({
+    files: "process",
+    "My-Server": "process",
+    docs: "none",
+    search: "none",
+    crm: "none",
+  });
+  expect(sourceNameOf("@scope/server.name ")).toBe("scope-server-name");
+});
+
+test("what cannot be used says why and what to do; the others can be used", async () => {
+  const sources = read(
+    {
+      mcpServers: {
+        old: { type: "sse", url: "https://old.example.com/sse" },
+        shop: { command: "x" },
+        "shop!": { command: "x" },
+        mail: { command: "x" },
+        unset: { command: "x", env: { KEY: "${NO_SUCH_VARIABLE}" } },
+        bare: {},
+        wrong: { command: ["x"] },
+        strange: { type: "carrier-pigeon", url: "https://x.example.com" },
+        "???": { command: "x" },
+      },
+    },
+    {},
+    ["mail"],
+  );
+  expect(await states(sources)).toEqual({
+    old: expect.stringMatching(/server-sent events.*type http/),
+    shop: "process",
+    "mcp-1": expect.stringMatching(/"shop!" .* another source called "shop"\. Rename/),
+    "mcp-2": expect.stringMatching(/"mail" .* another source called "mail"/),
+    unset: expect.stringMatching(/NO_SUCH_VARIABLE is not set\. Set it, or write \$\{NO_SUCH_VARIABLE:-DEFAULT\}/),
+    bare: expect.stringMatching(/neither a command nor an http address/),
+    wrong: expect.stringMatching(/command: /),
+    strange: expect.stringMatching(/"carrier-pigeon" is none that Reeve knows/),
+    "mcp-3": expect.stringMatching(/no letters or digits/),
+  });
+});
+
+test.each([
+  ["{", /is no JSON/],
+  [{ servers: {} }, /names no servers: it should hold/],
+])("a file of another form is named: %j", async (content, why) => {
+  expect(await states(read(content))).toEqual({ mcp: expect.stringMatching(why) });
+});
+
+test("a file that is not there is named, and so are words of the configuration about servers that it does not name", async () => {
+  const gone = read({ mcpServers: {} }, { file: "gone.json" });
+  expect(await states(gone)).toEqual({ mcp: expect.stringMatching(/gone\.json cannot be read: it is not there/) });
+  const stray = read(
+    { mcpServers: { shop: { command: "x" } } },
+    { sandbox: { shp: {} }, tools: { "shop.look": { effect: "read" }, "crm.look": { effect: "read" } } },
+  );
+  expect(await states(stray)).toEqual({
+    shop: "process",
+    "mcp-1": expect.stringMatching(/tools\.mcp\.sandbox\.shp, tools\.mcp\.tools\.crm\.look speak of no server/),
+  });
+  expect(stray[0]?.overrides).toEqual({ look: { effect: "read" } });
+});
+
+test("a project that has the file and does not name it is told so", () => {
+  expect(noticeOfMcpJson(folder)).toEqual([]);
+  writeFileSync(join(folder, ".mcp.json"), "{}");
+  expect(noticeOfMcpJson(folder)).toEqual([expect.stringMatching(/`mcp: \{ type: "mcp-json" \}`/)]);
+});
+
+needs("bubblewrap", HAS_BUBBLEWRAP)("a server of the file", () => {
+  test("runs in its sandbox, with what its grant names", async () => {
+    const [shop] = read(
+      { mcpServers: { shop: { command: process.execPath, args: [BAD, "none"] } } },
+      { sandbox: { shop: { read: [BAD] } } },
+    );
+    expect((await shop?.source.tools())?.map(({ name }) => name)).toEqual(["act"]);
+  });
+
+  test("that cannot see its script says how it can", async () => {
+    const [shop] = read({ mcpServers: { shop: { command: process.execPath, args: [BAD, "none"] } } });
+    await expect(shop?.source.tools()).rejects.toThrow(/it cannot see .*bad-server\.mjs \(tools\.shop\.sandbox\.read/);
+  });
+});

@@ -1,0 +1,145 @@
+// Starting a server's program in a sandbox.
+//
+// Invariants:
+//   B1. What it sees is what visible.ts names, its way out is one door for as long as it lives, and its secrets are placeholders.
+//   B2. A limit that ends it is named.
+import type { Readable, Writable } from "node:stream";
+import type { SourceConfig } from "../../abi/config.ts";
+import {
+  limitText,
+  type LimitMet,
+  placeholderOf,
+  type SandboxLimits,
+  type SandboxLimitsPart,
+} from "../../abi/isolation.ts";
+import type { Door, Egress } from "../../ports/egress.ts";
+import type { SandboxExit, Sandboxes, SandboxProcess } from "../../ports/sandbox.ts";
+import type { EgressNotes } from "../../ports/tools.ts";
+import type { Launch, Program } from "./launch.ts";
+import { unseenPaths, visibleTo } from "./visible.ts";
+
+/** What servers in sandboxes are given by the rest of the system. */
+export type Sandboxing = {
+  readonly sandboxes: Sandboxes;
+  readonly egress: Egress;
+  /** What the configuration allows each sandbox; a source can only have less. */
+  readonly limits: SandboxLimits;
+  /** A folder's entries without dot files, the data folder and what else nobody inside may see. */
+  readonly openEntries: (folder: string) => readonly string[];
+};
+
+export type SandboxedOptions = Sandboxing & {
+  readonly source: string;
+  readonly program: Program;
+  /** Where commands are looked up on this machine. */
+  readonly path: string;
+  readonly grant: Omit<Extract<SourceConfig, { type: "mcp-stdio" }>["sandbox"], "read" | "write"> & {
+    /** Absolute. */
+    readonly read: readonly string[];
+    readonly write: readonly string[];
+  };
+  readonly notes: EgressNotes;
+};
+
+/**
+ * A server's life is not a call, which has a time of its own: how long it lives, computes and speaks is bounded only where the
+ * source itself says so. The longest that a timer takes.
+ */
+const UNBOUNDED_MS = 2 ** 31 - 1;
+const UNBOUNDED_BYTES = Number.MAX_SAFE_INTEGER;
+/** Through a server's door, over its life. */
+const DOOR_BYTES_MAX = 2 ** 30;
+
+const FIELDS: Readonly<Record<LimitMet, keyof SandboxLimits>> = {
+  cpu: "cpuMs",
+  memory: "memoryBytes",
+  processes: "processes",
+  disk: "diskBytes",
+  wall: "wallMs",
+  output: "outputBytes",
+};
+
+function limitsOf(limits: SandboxLimits, own: SandboxLimitsPart): SandboxLimits {
+  const least = (name: "cpus" | "memoryBytes" | "processes" | "diskBytes"): number =>
+    Math.min(limits[name], own[name] ?? limits[name]);
+  return {
+    cpus: least("cpus"),
+    memoryBytes: least("memoryBytes"),
+    processes: least("processes"),
+    diskBytes: least("diskBytes"),
+    cpuMs: own.cpuMs ?? UNBOUNDED_MS,
+    wallMs: own.wallMs ?? UNBOUNDED_MS,
+    outputBytes: own.outputBytes ?? UNBOUNDED_BYTES,
+  };
+}
+
+function howItEnded(exit: SandboxExit, source: string): string {
+  switch (exit.kind) {
+    case "exited":
+      return `exited with code ${exit.code}`;
+    case "crashed":
+      return `was ended by ${exit.signal}`;
+    case "killed":
+      return "was ended";
+    case "limit":
+      return `was ended: it ${limitText(exit.limit, exit.max)} (tools.${source}.sandbox.limits.${FIELDS[exit.limit]}, at most sandbox.limits.${FIELDS[exit.limit]})`;
+  }
+}
+
+/** In a sandbox of the level `process`. */
+export const inSandbox =
+  (options: SandboxedOptions): Launch =>
+  async (signal) => {
+    const { source, program, grant, sandboxes, path, openEntries } = options;
+    signal.throwIfAborted();
+    const seen = visibleTo({ program, path, read: grant.read, write: grant.write, openEntries });
+    const door = await openDoor(options);
+    let started: SandboxProcess;
+    try {
+      signal.throwIfAborted();
+      started = await sandboxes.start(
+        {
+          owner: `tools.${source}`,
+          level: "process",
+          command: [seen.command, ...program.args],
+          ...(seen.cwd === undefined ? {} : { cwd: seen.cwd }),
+          env: {
+            PATH: seen.path,
+            ...Object.fromEntries(grant.secrets.map((name) => [name, placeholderOf(name)])),
+            ...program.env,
+          },
+          mounts: seen.mounts,
+          limits: limitsOf(options.limits, grant.limits),
+          lasting: true,
+          door,
+        },
+        { signal },
+      );
+    } catch (error) {
+      await door?.close();
+      throw error;
+    }
+    const unseen = unseenPaths(program, seen.mounts);
+    const ended = started.exit.then(async (exit) => {
+      await door?.close();
+      const how = howItEnded(exit, source);
+      if (exit.kind !== "exited" || unseen.length === 0) return how;
+      return `${how}; it cannot see ${unseen.join(", ")} (tools.${source}.sandbox.read grants more)`;
+    });
+    const kill = (): void => void started.kill();
+    return {
+      pid: started.pid,
+      stdin: started.stdin as Writable,
+      stdout: started.stdout as Readable,
+      stderr: started.stderr as Readable,
+      ended,
+      ask: kill,
+      kill,
+    };
+  };
+
+async function openDoor({ source, grant, egress, notes }: SandboxedOptions): Promise<Door | undefined> {
+  if (grant.egress.length === 0) return undefined;
+  const { egress: rules, secrets } = grant;
+  return egress.open({ owner: `tools.${source}`, rules, secrets, notes, bytesMax: DOOR_BYTES_MAX });
+}
