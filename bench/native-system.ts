@@ -16,7 +16,7 @@ import type { Kernel } from "../src/kernel/kernel.ts";
 import type { Models } from "../src/ports/model.ts";
 import type { AgentSource, ProgramStart } from "../src/ports/program.ts";
 import type { Scheduler, Turns } from "../src/ports/scheduler.ts";
-import type { ToolOutcome, ToolSource } from "../src/ports/tools.ts";
+import type { CallOptions, ToolOutcome, ToolSource } from "../src/ports/tools.ts";
 import { createScheduler } from "../src/scheduler/scheduler.ts";
 import { createTools } from "../src/tools/registry.ts";
 import { chance } from "./statistics.ts";
@@ -32,10 +32,7 @@ export type NativeAgent = {
 /** A tool as its source sees it; `key` begins with the pid of the process that calls. */
 export type NativeTool = {
   readonly declared: Partial<ToolManifest>;
-  readonly run: (
-    args: JsonObject,
-    call: { readonly key: string; readonly signal: AbortSignal },
-  ) => Promise<ToolOutcome>;
+  readonly run: (args: JsonObject, call: CallOptions) => Promise<ToolOutcome>;
 };
 
 export type NativeSystem = { readonly kernel: Kernel; close(): Promise<void> };
@@ -65,7 +62,11 @@ export async function bootNative(options: NativeOptions): Promise<NativeSystem> 
   const summoned: { by?: Kernel } = {};
   const summon = (pid: ProcessId): void => summoned.by?.summon(pid);
   const scheduler = turns === undefined ? undefined : schedulerWith(turns(summon), { ...config.scheduler, summon });
-  const sources = new Map([["bench", { source: sourceOf(options.tools), overrides: {} }]]);
+  const sources = new Map([["bench", { source: sourceOf(options.tools), overrides: {}, outside: false }]]);
+  const unpinned = (): never => {
+    throw new Error("nothing is pinned here");
+  };
+  const pins = { store: { append: unpinned, source: unpinned }, onNotice: () => undefined };
   const booted = await boot({
     project: { folder, file: undefined, config },
     version: "bench",
@@ -75,7 +76,7 @@ export async function bootNative(options: NativeOptions): Promise<NativeSystem> 
     parts: {
       agents: agentsOf(options.agents),
       programs: createNativeHost({ native: new Map(options.agents.map(({ manifest, run }) => [manifest.name, run])) }),
-      tools: createTools({ sources, clock: systemClock }),
+      tools: createTools({ ...pins, sources, clock: systemClock }),
       ...(models === undefined ? {} : { models }),
       ...(scheduler === undefined ? {} : { scheduler }),
     },
@@ -118,6 +119,7 @@ function sourceOf(tools: Readonly<Record<string, NativeTool>>): ToolSource {
     declared,
   }));
   return {
+    isolation: "none",
     tools: async () => listed,
     call: async (name, args, call) => {
       const tool = tools[name];

@@ -14,13 +14,16 @@ import { budget } from "./suites/budget.ts";
 import { capacity } from "./suites/capacity.ts";
 import { crash } from "./suites/crash.ts";
 import { dispatch } from "./suites/dispatch.ts";
+import { egress } from "./suites/egress.ts";
 import { fair } from "./suites/fair.ts";
 import { flood } from "./suites/flood.ts";
 import { growth } from "./suites/growth.ts";
+import { leftovers } from "./suites/leftovers.ts";
 import { limits } from "./suites/limits.ts";
 import { power } from "./suites/power.ts";
 import { recorded } from "./suites/recorded.ts";
 import { replay } from "./suites/replay.ts";
+import { sandbox } from "./suites/sandbox.ts";
 import { syscall } from "./suites/syscall.ts";
 import { figure, formatTable } from "./table.ts";
 
@@ -38,6 +41,9 @@ const BENCHMARKS: readonly Benchmark[] = [
   limits,
   dispatch,
   bombs,
+  egress,
+  sandbox,
+  leftovers,
 ];
 
 const GENERAL = {

@@ -1,7 +1,9 @@
 // The boot list: joins the parts into a running system. This file and command-line.ts are the only ones that know them all.
 import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import type { ProviderConfig, SourceConfig } from "./abi/config.ts";
+import { type Isolation, isolationOf, toolsOf } from "./boot-tools.ts";
+import { UNDO_PROGRAM } from "./abi/agents.ts";
+import type { ProviderConfig } from "./abi/config.ts";
 import { OsError } from "./abi/errors.ts";
 import type { Check } from "./abi/reports.ts";
 import { createAgentFiles } from "./drivers/agent-files/agent-files.ts";
@@ -10,14 +12,14 @@ import type { Project } from "./drivers/config-file/config.ts";
 import { createAiSdkProvider } from "./drivers/model-ai-sdk/provider.ts";
 import { createRehearsalProvider } from "./drivers/model-rehearsal/provider.ts";
 import { createModuleHost, type ModuleHost } from "./drivers/program-module/host.ts";
+import { inSandbox } from "./drivers/program-module/launch.ts";
 import { createNativeHost } from "./drivers/program-native/host.ts";
 import { crashingStore, crashPointOf } from "./drivers/store-crash/store.ts";
 import { openSqliteStore } from "./drivers/store-sqlite/store.ts";
 import { systemClock } from "./drivers/system/clock.ts";
 import { systemRandom } from "./drivers/system/random.ts";
 import { createTokenizer } from "./drivers/tokenizer-o200k/tokenizer.ts";
-import { createMcpSource } from "./drivers/tools-mcp/source.ts";
-import { createModuleSource } from "./drivers/tools-module/source.ts";
+import { noticeOfMcpJson } from "./drivers/tools-mcp/mcp-json.ts";
 import { createGovernance } from "./governance/rules.ts";
 import { createIdentity } from "./identity/liveness.ts";
 import { createKernel, type Kernel } from "./kernel/kernel.ts";
@@ -27,11 +29,13 @@ import type { ModelProvider, Models } from "./ports/model.ts";
 import type { AgentSource, ProgramHost } from "./ports/program.ts";
 import type { Random } from "./ports/random.ts";
 import type { Store } from "./ports/store.ts";
-import type { Tools, ToolSource } from "./ports/tools.ts";
+import type { Tools } from "./ports/tools.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
+import { command } from "./sdk/command.ts";
 import { loop } from "./sdk/loop.ts";
 import { makeSys } from "./sdk/sys.ts";
-import { createTools } from "./tools/registry.ts";
+import { undo, type UndoTask } from "./sdk/undo.ts";
+import { sandboxChecks } from "./tools/sandbox-checks.ts";
 
 export type BootOptions = {
   readonly project: Project;
@@ -63,10 +67,12 @@ export async function boot(options: BootOptions): Promise<Booted> {
   const agentsFolder = resolve(project.folder, config.agentsFolder);
 
   const store = parts.store ?? (await openStore(folder, environment)); //              where journals live
-  const modules = moduleHost(options, { folder, agentsFolder }); //                    programs in child processes
+  const surroundings = { ...options, folder };
+  const isolation = isolationOf(surroundings); //                                      where programs of others run
+  const modules = moduleHost(options, { folder, agentsFolder, isolation }); //         programs in child processes
   const agents = parts.agents ?? agentFiles(agentsFolder, modules); //                 what can be run
   const models = parts.models ?? modelsOf(options); //                                 whom programs can ask
-  const tools = parts.tools ?? toolsOf(options); //                                    what they can have done
+  const tools = parts.tools ?? toolsOf(surroundings, isolation, store); //                                    what they can have done
   const programs = parts.programs ?? programHost(modules); //                          who runs them
   const summoned: { by?: Kernel } = {};
   const scheduler = createScheduler({
@@ -89,7 +95,8 @@ export async function boot(options: BootOptions): Promise<Booted> {
       governance: createGovernance(),
       scheduler,
       calendar: cronerCalendar,
-      checks: () => checksOf({ agents, tools }),
+      workspaces: isolation.workspaces,
+      checks: (full) => checksOf({ agents, tools, isolation, full, config }),
       ...parts,
     },
     {
@@ -113,6 +120,7 @@ export async function boot(options: BootOptions): Promise<Booted> {
     kernel.close();
     await programs.close();
     await tools.close();
+    await isolation.close();
     await store.close();
   };
   return { kernel, folder, notices: noticesOf(project), close };
@@ -141,9 +149,10 @@ async function openStore(folder: string, environment: BootOptions["environment"]
 
 function moduleHost(
   { project, onNotice }: BootOptions,
-  { folder, agentsFolder }: { folder: string; agentsFolder: string },
+  { folder, agentsFolder, isolation }: { folder: string; agentsFolder: string; isolation: Isolation },
 ): ModuleHost {
   return createModuleHost({
+    ...(project.config.sandbox.modules === "process" ? { launch: inSandbox(isolation.sandboxes) } : {}),
     projectFolder: project.folder,
     maxProcesses: project.config.limits.moduleProcesses,
     readableFolders: [agentsFolder],
@@ -161,6 +170,9 @@ function programHost(modules: ModuleHost): ProgramHost {
       const instructions = agent.program.kind === "markdown" ? agent.program.instructions : "";
       return loop(makeSys(issue), { manifest: agent.manifest, instructions, task });
     },
+    command: async ({ agent, issue }) =>
+      command(makeSys(issue), agent.program.kind === "command" ? agent.program.command : []),
+    native: new Map([[UNDO_PROGRAM, async ({ task, issue }) => undo(makeSys(issue), task as UndoTask)]]),
   });
   return {
     start: (start) => (start.agent.program.kind === "module" ? modules.start(start) : native.start(start)),
@@ -213,32 +225,29 @@ function scriptText(provider: string, file: string): string {
   }
 }
 
-function toolsOf({ project, version, environment }: BootOptions): Tools {
-  const entries = Object.entries(project.config.tools).map(
-    ([name, config]) =>
-      [name, { source: sourceOf(name, config, { project, version, environment }), overrides: config.tools }] as const,
-  );
-  return createTools({ sources: new Map(entries), clock: systemClock });
-}
-
-function sourceOf(
-  name: string,
-  config: SourceConfig,
-  { project, version, environment }: Pick<BootOptions, "project" | "version" | "environment">,
-): ToolSource {
-  if (config.type === "module") return createModuleSource(name, resolve(project.folder, config.file));
-  return createMcpSource(name, config, { environment, version, folder: project.folder });
-}
-
-function noticesOf({ config, file }: Project): string[] {
+function noticesOf({ config, file, folder }: Project): string[] {
   const rehearsals = Object.entries(config.models).filter(([, { type }]) => type === "rehearsal");
   return [
-    ...(file === undefined ? ["No reeve.config.ts here: the defaults hold, and there are no tools."] : []),
+    ...(file === undefined
+      ? ["No reeve.config.ts here: the defaults hold, and there are no tools.", ...noticeOfMcpJson(folder)]
+      : []),
     ...rehearsals.map(([name]) => `${name}/… is a rehearsal: it plays a script, and no model is asked.`),
   ];
 }
 
-async function checksOf({ agents, tools }: { agents: AgentSource; tools: Tools }): Promise<Check[]> {
+type Checked = {
+  readonly agents: AgentSource;
+  readonly tools: Tools;
+  readonly isolation: Isolation;
+  /** Try every escape from every sandbox anew. */
+  readonly full: boolean;
+  readonly config: Project["config"];
+};
+
+async function checksOf({ agents, tools, isolation, full, config }: Checked): Promise<Check[]> {
+  const set = full ? "full" : undefined;
+  // One after the other, so that none is judged while another uses up the machine.
+  const reports = [...(await isolation.sandboxes.report(set)), await isolation.snippets.report(set)];
   const [found, offered] = await Promise.all([agents.list(), tools.list()]);
   const names = found.agents.map(({ manifest }) => manifest.name);
   return [
@@ -262,11 +271,26 @@ async function checksOf({ agents, tools }: { agents: AgentSource; tools: Tools }
       state: "failed",
       detail: message,
     })),
-    {
-      name: "sandbox",
-      state: "off",
-      detail:
-        "Tools and module agents run with the rights of this user; module agents under Node's permission model. Isolation is not built yet.",
-    },
+    ...sandboxChecks(reports, config.sandbox.posture),
+    ...Object.entries(config.tools).flatMap(([name, source]): Check[] =>
+      source.type === "mcp-stdio" && source.isolation === "none"
+        ? [
+            {
+              name: `tools.${name}`,
+              state: "warning",
+              detail: `runs with your rights: tools.${name}.isolation is "none"`,
+            },
+          ]
+        : [],
+    ),
+    ...(config.sandbox.modules === "none"
+      ? [
+          {
+            name: "module agents",
+            state: "warning" as const,
+            detail: 'run with your rights, under Node\'s permission model alone: sandbox.modules is "none"',
+          },
+        ]
+      : []),
   ];
 }

@@ -7,6 +7,7 @@ import { OsError } from "./abi/errors.ts";
 import { type Booted, boot } from "./boot.ts";
 import type { CliHost, Embedded, Serving } from "./cli/host.ts";
 import { runCli } from "./cli/cli.ts";
+import { waitForBrowser } from "./drivers/browser/browser.ts";
 import { type Project, readConfig } from "./drivers/config-file/config.ts";
 import { readServer, removeServer, tokenOf, writeServer } from "./drivers/server-file/server-file.ts";
 import { systemClock } from "./drivers/system/clock.ts";
@@ -114,6 +115,7 @@ const host: CliHost = {
   nowMs: () => systemClock.nowMs(),
   after: (ms, fire) => systemClock.after(ms, fire),
   onInterrupt,
+  waitForBrowser,
 };
 
 /** Runs one command; resolves with its exit status. */

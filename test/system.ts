@@ -5,6 +5,7 @@
 import type { Agent } from "../src/abi/agents.ts";
 import { agentManifestSchema } from "../src/abi/agents.ts";
 import { OsError } from "../src/abi/errors.ts";
+import type { ProcessId } from "../src/abi/ids.ts";
 import type { Json, JsonObject } from "../src/abi/json.ts";
 import { toolManifestSchema, type ToolManifest } from "../src/abi/tools.ts";
 import { cronerCalendar } from "../src/drivers/calendar-croner/calendar.ts";
@@ -19,7 +20,8 @@ import type { ModelAnswer, ModelRequest, Models } from "../src/ports/model.ts";
 import type { AgentSource } from "../src/ports/program.ts";
 import type { Scheduler, Turns } from "../src/ports/scheduler.ts";
 import type { Store } from "../src/ports/store.ts";
-import type { Invocation, ToolOutcome, Tools } from "../src/ports/tools.ts";
+import type { Invocation, Preview, ToolOutcome, Tools } from "../src/ports/tools.ts";
+import type { Workspaces } from "../src/ports/workspace.ts";
 import { createScheduler } from "../src/scheduler/scheduler.ts";
 import { loop } from "../src/sdk/loop.ts";
 import { makeSys, type Sys } from "../src/sdk/sys.ts";
@@ -35,6 +37,9 @@ export type TestTool = {
   readonly manifest?: Partial<ToolManifest>;
   readonly run?: (args: JsonObject, key: string) => Promise<ToolOutcome> | ToolOutcome;
   readonly reconcile?: Tools["reconcile"];
+  readonly preview?: (args: JsonObject) => Preview;
+  /** It keeps the workspace before each call. */
+  readonly keeps?: boolean;
 };
 
 export const done = (text: string): ToolOutcome => ({ kind: "done", content: { text } });
@@ -67,14 +72,29 @@ export function fakeTools(tools: { readonly [name: string]: TestTool }): Tools &
     resource: ({ name, manifest }) => ({ name: `tool:${name}`, concurrency: manifest.concurrency }),
     call: async (invocation) => {
       performed.push(invocation);
+      const { notes, call, process } = invocation;
+      if (tools[invocation.tool.name]?.keeps === true)
+        await notes({ kind: "workspace.changed", what: "snapshot", before: call, by: process.pid });
       return (await tools[invocation.tool.name]?.run?.(invocation.args, invocation.key)) ?? done("ok");
     },
+    preview: async (invocation) => tools[invocation.tool.name]?.preview?.(invocation.args),
     reconcile: async (invocation) =>
       (await tools[invocation.tool.name]?.reconcile?.(invocation)) ?? {
         status: "unknown",
         reason: "it has no reconcile",
       },
-    list: async () => ({ tools: Object.keys(tools).map(definition), unavailable: [] }),
+    list: async () => {
+      const listed = Object.keys(tools).map(
+        (name) => ({ ...definition(name), isolation: "none", pin: "own" }) as const,
+      );
+      return { tools: listed, held: [], sources: [], unavailable: [] };
+    },
+    diff: async (tool) => {
+      throw new OsError("not_found", `Nothing is held against ${tool}.`);
+    },
+    accept: async () => [],
+    login: async () => ({ address: null }),
+    logout: async () => false,
     close: async () => {},
   };
 }
@@ -160,6 +180,18 @@ export function replacing<T extends object>(whole: T, parts: Partial<T>): T {
   });
 }
 
+const noWorkspace = (pid: ProcessId): Promise<never> =>
+  Promise.reject(new OsError("not_found", `Process ${pid} has no workspace.`));
+const noWorkspaces: Workspaces = {
+  open: noWorkspace,
+  diff: noWorkspace,
+  snapshots: noWorkspace,
+  commit: noWorkspace,
+  rollback: noWorkspace,
+  remove: async () => {},
+  close: async () => {},
+};
+
 /** Boots a kernel and lets it run. The store stays the caller's. */
 export async function bootTest({ store, agents, tools, models, limits, parts }: TestOptions): Promise<TestSystem> {
   const troubles: string[] = [];
@@ -191,6 +223,7 @@ export async function bootTest({ store, agents, tools, models, limits, parts }: 
       governance: createGovernance(),
       scheduler: testScheduler({}, { clock, summon: (pid) => summoned.by?.summon(pid) }),
       calendar: cronerCalendar,
+      workspaces: noWorkspaces,
       checks: async () => [],
       ...parts,
     },

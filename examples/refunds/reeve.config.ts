@@ -4,6 +4,7 @@
 // its worst: effect `destroy`, which asks a human each time.
 import { join } from "node:path";
 import { defineConfig } from "../../src/sdk/author.ts";
+import { chooseIsolation } from "./isolation.ts";
 import { chooseModel, REHEARSAL } from "./model.ts";
 import { currentRun } from "./run-folder.ts";
 
@@ -16,11 +17,16 @@ export default defineConfig({
   // The rehearsal stands in for a model: it plays a script and needs no account. The providers of real models need
   // no entry here, only their key in the environment.
   models: model === REHEARSAL ? { rehearsal: { type: "rehearsal", script: "refunds.yaml" } } : {},
+  // Where Reeve does not run as root some layers are missing; `reeve doctor` names them. Here that will do.
+  sandbox: { posture: "reduced" },
   tools: {
     shop: {
       type: "mcp-stdio",
       command: process.execPath,
       args: [join(import.meta.dirname, "shop/server.ts"), join(run, "shop")],
+      // In its sandbox it sees this folder and the packages, and writes to its own database and nowhere else.
+      isolation: chooseIsolation(),
+      sandbox: { write: [join(run, "shop")] },
       tools: {
         list_tickets: { effect: "read" },
         read_ticket: { effect: "read" },

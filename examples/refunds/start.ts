@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import { join, relative, resolve as resolvePath } from "node:path";
 import colours from "picocolors";
+import { admit, chooseIsolation } from "./isolation.ts";
 import { chooseModel, KEY_NAMES, REHEARSAL } from "./model.ts";
 import { readRecord, reeveArguments } from "./record.ts";
 import type { RunRecord } from "./record.ts";
@@ -41,7 +42,11 @@ function introduce(model: string, run: string): void {
     `  The shop is a SQLite file behind an MCP server, fresh in ${shown(join(run, "shop"))}.`,
     "  The agent refunds small amounts by itself. You are asked before a large one, and before anything",
     "  that could destroy data. One of the tickets tries to make the agent do just that.",
-    "",
+  );
+  say(
+    chooseIsolation() === "process"
+      ? "  The server runs in a sandbox: it sees its own files and no network."
+      : "  The server runs with your rights, since there is no sandbox here (on Debian: apt install bubblewrap).",
   );
   if (model !== REHEARSAL)
     return say(`  Model: ${model}. It decides by itself, so this run may go otherwise than the next.`);
@@ -120,6 +125,7 @@ async function start(): Promise<number> {
   // From here on every command of this start means this run, even if another one is started meanwhile.
   process.env["REFUNDS_RUN"] = run;
   seed(join(run, "shop"));
+  admit(join(run, "shop"));
   introduce(chooseModel(process.env), run);
   say("", colours.dim(`$ npx reeve --config examples/refunds/reeve.config.ts run refunds "${TASK}"`), "");
   const status = await runReeve("run", "refunds", TASK);

@@ -2,6 +2,7 @@
 // Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
 import { describe, expect, test } from "vitest";
 import { OsError } from "../abi/errors.ts";
+import { SYSCALLS } from "../abi/syscalls.ts";
 import { eachTestOn, FakeHost, giveRefunds, json, lines } from "./host.fake.ts";
 
 let host: FakeHost;
@@ -280,6 +281,22 @@ describe("doctor", () => {
     });
     host.system.checks = [{ name: "store", state: "failed", detail: "damaged" }];
     expect((await host.reeve("doctor")).status).toBe(1);
+  });
+
+  // Over HTTP it travels as text, which the schema of the call reads.
+  test("tries every escape anew only if told to", async () => {
+    await host.reeve("doctor");
+    expect(host.system.operated.at(-1)).toMatchObject({ name: "system.inspect", args: { full: "false" } });
+    await host.reeve("doctor", "--full");
+    expect(host.system.operated.at(-1)).toMatchObject({ name: "system.inspect", args: { full: "true" } });
+    const { input } = SYSCALLS["system.inspect"];
+    expect([{}, { full: "true" }, { full: "false" }, { full: true }].map((args) => input.parse(args).full)).toEqual([
+      false,
+      true,
+      false,
+      true,
+    ]);
+    expect(input.safeParse({ full: "perhaps" }).success).toBe(false);
   });
 
   test("a system that does not start is a failed check", async () => {

@@ -6,11 +6,14 @@ import { Command, CommanderError } from "commander";
 import { ERRORS, errorRecord, type ErrorRecord } from "../abi/errors.ts";
 import { approve } from "./approve.ts";
 import type { CliCommand } from "./command.ts";
+import { commit } from "./commit.ts";
 import { cont } from "./cont.ts";
 import { Context, Interrupts, type GlobalOptions } from "./context.ts";
+import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
 import { STATUS, STATUS_DOCS } from "./exit-status.ts";
 import type { CliHost } from "./host.ts";
+import { exec } from "./exec.ts";
 import { inbox } from "./inbox.ts";
 import { journal } from "./journal.ts";
 import { kill } from "./kill.ts";
@@ -19,12 +22,15 @@ import { nice } from "./nice.ts";
 import { ps } from "./ps.ts";
 import { reject } from "./reject.ts";
 import { replay } from "./replay.ts";
+import { rollback } from "./rollback.ts";
 import { run } from "./run.ts";
 import { schedule } from "./schedule.ts";
 import { send } from "./send.ts";
 import { show } from "./show.ts";
 import { stop } from "./stop.ts";
 import { plain } from "./terminal/text.ts";
+import { tools } from "./tools.ts";
+import { undo } from "./undo.ts";
 import { up } from "./up.ts";
 import { wait } from "./wait.ts";
 
@@ -32,6 +38,7 @@ import { wait } from "./wait.ts";
 export const COMMANDS: readonly CliCommand[] = [
   up,
   run,
+  exec,
   ps,
   show,
   journal,
@@ -42,11 +49,16 @@ export const COMMANDS: readonly CliCommand[] = [
   limits,
   send,
   schedule,
+  tools,
   wait,
   inbox,
   approve,
   reject,
   replay,
+  undo,
+  diff,
+  commit,
+  rollback,
   doctor,
 ];
 

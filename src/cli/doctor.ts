@@ -2,7 +2,7 @@
 import { OsError } from "../abi/errors.ts";
 import { SYSCALLS, type Output } from "../abi/syscalls.ts";
 import { type Check } from "../abi/reports.ts";
-import type { CliCommand } from "./command.ts";
+import { flag, type CliCommand } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";
 import { memoryText, resourceLines } from "./process/resources.ts";
@@ -16,20 +16,24 @@ export const doctor: CliCommand = {
   define: (command) => {
     command
       .summary("check what is in force here")
-      .description(`${SYSCALLS["system.inspect"].doc} Ends with status ${STATUS.error} if a check failed.`);
+      .description(`${SYSCALLS["system.inspect"].doc} Ends with status ${STATUS.error} if a check failed.`)
+      .option("--full", "try every escape from each sandbox anew, which takes a while");
   },
-  act: async (context) => {
-    const { found, server } = await inspect(context);
+  act: async (context, _args, options) => {
+    const { found, server } = await inspect(context, flag(options, "full"));
     context.answer(found, () => linesOf(context, found, server));
     return found.checks.some(({ state }) => state === "failed") ? STATUS.error : STATUS.ok;
   },
 };
 
 /** A system that does not even start is a finding as well. */
-async function inspect(context: Context): Promise<{ readonly found: Inspected; readonly server: string | null }> {
+async function inspect(
+  context: Context,
+  full: boolean,
+): Promise<{ readonly found: Inspected; readonly server: string | null }> {
   try {
     return await context.session(false, async ({ client, server }) => ({
-      found: await client.system.inspect({}),
+      found: await client.system.inspect({ full }),
       server,
     }));
   } catch (error) {

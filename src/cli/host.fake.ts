@@ -2,6 +2,7 @@
 import { PassThrough, Writable } from "node:stream";
 import { afterEach, beforeEach } from "vitest";
 import { OsError } from "../abi/errors.ts";
+import { waitForBrowser } from "../drivers/browser/browser.ts";
 import { createHttpApi, type HttpApi } from "../gateway/http.ts";
 import { listen } from "../gateway/listen.ts";
 import { FAKE_NOW_MS, FakeSystem } from "../gateway/system.fake.ts";
@@ -114,6 +115,9 @@ export class FakeHost implements CliHost {
     globalThis.fetch = ((request: Request) => this.#api.fetch(request)) as typeof fetch;
     return { url: URL_SERVER, token: TOKEN };
   };
+
+  /** The real one: it is a loopback port and no more. */
+  readonly waitForBrowser = waitForBrowser;
 
   nowMs(): number {
     return FAKE_NOW_MS + 90_000;

@@ -27,6 +27,15 @@ export type Serving = {
   close(): Promise<void>;
 };
 
+/** Waits on a loopback port of its own for a browser to come back. */
+export type Browser = {
+  /** Where the browser is to be sent back to. */
+  readonly redirect: string;
+  /** The query that it came back with; nothing is known of its truth. */
+  readonly answer: Promise<string>;
+  readonly close: () => void;
+};
+
 export interface CliHost {
   /**
    * Boots the kernel in this process on the project's data folder. With `run: false` no process runs, whatever state
@@ -43,6 +52,8 @@ export interface CliHost {
   readonly stdout: TerminalOutput;
   readonly stderr: TerminalOutput;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Rejects with `address_in_use` where no port can be had. */
+  waitForBrowser(): Promise<Browser>;
   /** Milliseconds since 1970. */
   nowMs(): number;
   /** Runs `fire` once after `ms` milliseconds; the answer cancels it. */

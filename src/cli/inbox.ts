@@ -32,7 +32,10 @@ export const inbox: CliCommand = {
       context.answer({ requests }, () =>
         requests.length === 0
           ? ["Nothing waits for a human."]
-          : requests.flatMap((item, at) => [...(at === 0 ? [] : [""]), ...requestLines(context, item)]),
+          : requests.flatMap((item, at) => [
+              ...(at === 0 ? [] : [""]),
+              ...requestLines(context, item, { short: given === undefined }),
+            ]),
       );
       if (requests.length === limit)
         context.screen.message(`Only the oldest ${count(limit)} are listed; --limit N lists more.`);
@@ -40,11 +43,15 @@ export const inbox: CliCommand = {
     }),
 };
 
-/** A request in full. */
-export function requestLines(context: Context, item: InboxItem): string[] {
+/** A request, in full or in short. */
+export function requestLines(context: Context, item: InboxItem, size: { readonly short?: boolean } = {}): string[] {
   const { bold, dim, yellow } = context.screen.paint;
   const options: [string, string][] =
     item.options === undefined ? [] : [["choices", item.options.map(oneLine).join(" | ")]];
-  const facts = [...requestFacts(context, item), ...options, ["type", decisions(context, item).join("\n")] as const];
+  const facts = [
+    ...requestFacts(context, item, size),
+    ...options,
+    ["type", decisions(context, item).join("\n")] as const,
+  ];
   return [`${yellow(item.request)}  ${bold(plain(item.question))}`, ...pairs(facts, dim).map((line) => indent(line))];
 }

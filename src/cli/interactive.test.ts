@@ -61,6 +61,19 @@ test("an approval shows what, why and with what, and Approve approves it", async
   expect(screen()).toContain("completed");
 });
 
+test("what a call would do is shown whole, before it can be answered", async () => {
+  const rows = Array.from({ length: 12 }, (_, at) => `  ~ orders { id: ${at} } status: "open" → "held"`);
+  asking({ ...APPROVAL, preview: { text: ["12 rows are touched.", ...rows].join("\n"), digest: "d" } });
+  const ended = host.reeve("run", "refunds");
+  await shows("Decide later");
+  const shown = screen();
+  expect(shown).toContain("preview  12 rows are touched.");
+  for (const row of rows) expect(shown.indexOf(row)).toBeGreaterThan(0);
+  expect(shown.indexOf(rows.at(-1) ?? "")).toBeLessThan(shown.indexOf("May it be done?"));
+  await press(KEYS.down, KEYS.enter);
+  expect((await ended).status).toBe(0);
+});
+
 test("a rejection asks for the reason", async () => {
   asking(APPROVAL);
   const ended = host.reeve("run", "refunds");

@@ -272,6 +272,35 @@ describe("show, journal, inbox", () => {
       requests: [{ kind: "approval" }, { kind: "question" }],
     });
   });
+
+  test("inbox begins to tell what a call would do, inbox of one process and show tell all of it, and nothing of it is obeyed", async () => {
+    const process = host.system.create("refunds");
+    const text = [
+      "8 rows of orders are touched.",
+      ...Array.from({ length: 8 }, (_, at) => `  ~ orders { id: ${at} }\u001b[2J`),
+    ];
+    host.system.open(process, {
+      kind: "approval",
+      question: "UPDATE orders …",
+      tool: "db.change",
+      args: {},
+      effect: "write",
+      preview: { text: text.join("\n"), digest: "d" },
+    });
+    const listed = (await host.reeve("inbox")).out;
+    expect(listed).toContain("  preview  8 rows of orders are touched.\n             ~ orders { id: 0 }\\u001b[2J\n");
+    expect(listed).toContain(`… 4 more lines: npx reeve inbox --pid ${process.pid}`);
+    expect(listed).not.toContain("id: 4");
+    for (const command of [
+      ["inbox", "--pid", process.pid],
+      ["show", process.pid],
+    ]) {
+      const { out } = await host.reeve(...command);
+      expect(out).toContain("id: 7");
+      expect(out).not.toContain("more lines");
+      expect(out).not.toContain("\u001b[2J");
+    }
+  });
 });
 
 describe("ids", () => {

@@ -63,6 +63,7 @@ async function problem(answer: Response | Promise<Response>): Promise<Problem> {
 describe("routes", () => {
   const bodies: Partial<Record<string, () => object>> = {
     "process.spawn": () => ({ agent: "refunds", task: { ticket: 17 } }),
+    "process.exec": () => ({ command: ["true"] }),
     "process.signal": () => ({ signal: "stop" }),
     "process.nice": () => ({ class: "batch", weight: 2 }),
     "process.limit": () => ({ budget: { costUsd: 5 } }),
@@ -72,6 +73,7 @@ describe("routes", () => {
     "schedule.create": () => ({ name: "nightly", cron: "0 3 * * *", agent: "refunds" }),
     "schedule.change": () => ({ paused: true }),
     "schedule.remove": () => ({}),
+    "tool.login": () => ({ redirect: "http://127.0.0.1:1/callback" }),
   };
 
   test.each(OPERATOR_CALLS)("%s is reached and answers as its row says", async (name) => {
@@ -79,7 +81,10 @@ describe("routes", () => {
     if (http === undefined) throw new Error(`${name} has no route`);
     const { request } = system.open(process, { kind: "approval" });
     await system.operate("schedule.create", { name: "hourly", cron: "0 * * * *", agent: "refunds" }, "operator");
-    const path = http.path.replace("{pid}", process.pid).replace("{request}", request).replace("{name}", "hourly");
+    const held = { name: "shop.refund", pin: "new", hash: null, before: null, after: null } as const;
+    system.diffs.set("shop.refund", { ...held, by: null, atMs: null, diff: "" });
+    const fields = { pid: process.pid, request, name: "hourly", tool: "shop.refund", source: "shop" };
+    const path = Object.entries(fields).reduce((text, [field, value]) => text.replace(`{${field}}`, value), http.path);
     if (http.stream === true) return;
     const response = http.method === "get" ? await send(path) : await post(path, bodies[name]?.());
     expect(response.status).toBe(200);

@@ -240,6 +240,11 @@ export class FakeSystem implements System {
   checks: Check[] = [{ name: "store", state: "ok", detail: "sound" }];
   verified: Partial<VerifyReport> = {};
   readonly schedules = new Map<string, Schedule>();
+  listedTools: Output<"tool.list"> = { tools: [], held: [], sources: [], unavailable: [] };
+  readonly diffs = new Map<string, Output<"tool.diff">>();
+  /** What was accepted, and by whom. */
+  readonly accepted: (Input<"tool.accept"> & { readonly by: string })[] = [];
+  login: (args: Args<"tool.login">) => Output<"tool.login"> = () => ({ address: null });
   resources: Output<"system.inspect">["resources"] = [];
   /** What `process.show` says of a process, in place of what follows from its row. */
   readonly explained = new Map<ProcessId, Partial<Pick<Output<"process.show">, "waiting" | "left" | "tree">>>();
@@ -339,8 +344,25 @@ export class FakeSystem implements System {
     return found.decided.promise;
   }
 
+  undoPlan: Output<"process.undo">["plan"] = [];
+  /** What every workspace differs in. */
+  differences: Output<"workspace.commit"> = { changes: [], more: 0, leftOut: [] };
+  snapshots: number[] = [];
+  /** What was asked of workspaces. */
+  readonly workspaceCalls: string[] = [];
+
   readonly #handlers: Handlers = {
     "process.spawn": (args) => this.#spawn(args),
+    "process.exec": ({ command, class: name }) =>
+      this.#spawn({
+        agent: this.scripts.has(command[0] ?? "") ? (command[0] ?? "") : ([...this.scripts.keys()][0] ?? ""),
+        task: { command },
+        ...(name === undefined ? {} : { class: name }),
+      }),
+    "process.undo": ({ pid, dryRun }) => ({
+      plan: this.undoPlan,
+      pid: dryRun || this.undoPlan.length === 0 ? null : this.#spawn({ agent: "undo", task: { of: pid } }).pid,
+    }),
     "process.wait": ({ pid }) => ({ exit: this.process(pid).row.exit }),
     "process.signal": ({ pid, signal, reason }, by) => this.#signal(this.process(pid), signal, { reason, by }),
     "process.nice": ({ pid, class: name, weight }, by) => this.#nice(this.process(pid), { name, weight, by }),
@@ -364,6 +386,18 @@ export class FakeSystem implements System {
       const message = requestIdOf(bytesOf(99)).replace("r_", "m_") as never;
       this.process(pid).append({ kind: "message.delivered", message, from: by, topic }, { body });
       return { message };
+    },
+    "workspace.diff": ({ pid, from }) => {
+      this.workspaceCalls.push(`diff ${this.process(pid).row.pid} ${from ?? "all"}`);
+      return { ...this.differences, snapshots: this.snapshots };
+    },
+    "workspace.commit": ({ pid }) => {
+      this.workspaceCalls.push(`commit ${this.process(pid).row.pid}`);
+      return this.differences;
+    },
+    "workspace.rollback": ({ pid, to }) => {
+      this.workspaceCalls.push(`rollback ${this.process(pid).row.pid} ${to ?? "all"}`);
+      return this.differences;
     },
     "human.list": ({ pid, limit }) => ({ requests: this.#open(pid).slice(0, limit) }),
     "human.decide": ({ request, decision }, by) => this.#decide(request, decision, by),
@@ -393,7 +427,18 @@ export class FakeSystem implements System {
       this.schedules.delete(name);
       return { schedule };
     },
-    "tool.list": () => ({ tools: [], unavailable: [] }),
+    "tool.list": () => this.listedTools,
+    "tool.diff": ({ tool }) => {
+      const diff = this.diffs.get(tool);
+      if (diff === undefined) throw new OsError("not_found", `There is no tool ${tool}.`);
+      return diff;
+    },
+    "tool.accept": ({ tools, source }, by) => {
+      this.accepted.push({ tools, ...(source && { source }), by });
+      return { accepted: tools.map(({ tool }) => tool) };
+    },
+    "tool.login": (args) => this.login(args),
+    "tool.logout": () => ({ removed: true }),
     "system.inspect": () => ({
       version: "0.1.0",
       node: "v26.10.0",
@@ -506,6 +551,10 @@ export class FakeSystem implements System {
         weight: 1,
         budget: {},
         tree: {},
+        workspace: {},
+        egress: [],
+        secrets: [],
+        limits: {},
         turns: 100,
         conversation: "none",
       },

@@ -10,6 +10,7 @@ import { rowOf, type ProcessCall } from "../abi/syscalls.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
 import type { CallView, Life } from "../ports/process.ts";
 import type { StoredPayload } from "../ports/store.ts";
+import { UNDO_PROGRAM } from "../abi/agents.ts";
 import { encodeArgs, type Text } from "./encoding.ts";
 import type { Process } from "./process.ts";
 import type { RecordedCall } from "./recall.ts";
@@ -92,10 +93,20 @@ export function receive(process: Process, { number, syscall, args, crowded }: Is
     args: value,
     effect: effectOf(syscall, tool),
     tool,
-    invalid: crowded === true ? tooMany() : undefined,
+    invalid: crowded === true ? tooMany() : misplacedUndo(process, value),
     ...bounded(encodeArgs(process.key, syscall, value)),
     ...state,
   };
+}
+
+/** Only the program that the system makes for it says that a call takes back another. */
+function misplacedUndo({ spec }: Process, args: Json): OsError | undefined {
+  if (typeof args !== "object" || args === null || !("undoes" in args)) return undefined;
+  const { program } = spec.agent;
+  if (program.kind === "native" && program.name === UNDO_PROGRAM) return undefined;
+  return new OsError("denied", "Only `reeve undo` takes back calls of other processes.", {
+    data: { rule: "kernel.undo", reason: "the program is not that of an undo" },
+  });
 }
 
 type Bounded = Text & { readonly invalid?: OsError };

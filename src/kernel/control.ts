@@ -1,5 +1,6 @@
 // What operators do: one function for each of their calls. The gateway and the command line come in here.
 import { hash } from "node:crypto";
+import { type Agent, agentManifestSchema, EXEC_TOOL } from "../abi/agents.ts";
 import { issueLines, OsError } from "../abi/errors.ts";
 import type { Actor } from "../abi/events.ts";
 import type { Verdict } from "../abi/requests.ts";
@@ -21,7 +22,9 @@ import { ALIVE, descendantsOf } from "./rows.ts";
 import type { Services } from "./services.ts";
 import { nice } from "./standing.ts";
 import { rowOfRecord } from "./transition.ts";
+import { undo } from "./undo.ts";
 import { verify } from "./verify.ts";
+import { commitWorkspace, diffWorkspace, rollBackWorkspace } from "./workspaces.ts";
 
 export type Operated = Exclude<OperatorCall, "journal.follow">;
 type Operations = {
@@ -112,6 +115,43 @@ async function exists(
     data: { what: "key", id: pid },
   });
 }
+
+/** A program that nobody has written an agent file for: its agent is made of what the operator says of it. */
+async function exec(services: Services, args: Args<"process.exec">, by: Actor): Promise<{ pid: ProcessId }> {
+  const { command, class: name = "interactive", tenant, ...grant } = args;
+  const manifest = agentManifestSchema.parse({
+    name: programName(command[0] ?? ""),
+    description: `Runs ${command.join(" ").slice(0, 900)}`,
+    tools: [EXEC_TOOL],
+    class: name,
+    ...grant,
+  });
+  const agent: Agent = {
+    manifest,
+    program: { kind: "command", command },
+    hash: hash("sha256", JSON.stringify({ manifest, command }), "hex"),
+  };
+  const pid = processIdOf(services.ports.random.bytes(16));
+  const { create, born } = await conceive(services, {
+    pid,
+    agent,
+    task: { command },
+    parent: null,
+    by,
+    wishes: tenant === undefined ? {} : { tenant },
+  });
+  await services.commits.commit(create());
+  born();
+  return { pid };
+}
+
+/** An agent's name from a program's path. */
+const programName = (program: string): string =>
+  program
+    .slice(program.lastIndexOf("/") + 1)
+    .replaceAll(/[^\w.-]/g, "_")
+    .replace(/^[^a-zA-Z0-9]+/, "")
+    .slice(0, 64) || "command";
 
 async function waitForExit(
   services: Services,
@@ -264,9 +304,9 @@ async function decide(
   });
 }
 
-async function inspect(services: Services): Promise<Output<"system.inspect">> {
+async function inspect(services: Services, { full }: Args<"system.inspect">): Promise<Output<"system.inspect">> {
   const { ports, options } = services;
-  const [report, damage, more] = await Promise.all([ports.store.report(), ports.store.check(), ports.checks()]);
+  const [report, damage, more] = await Promise.all([ports.store.report(), ports.store.check(), ports.checks(full)]);
   const store: Check = {
     name: "store",
     state: report.durable && damage.length === 0 ? "ok" : "failed",
@@ -287,6 +327,8 @@ async function inspect(services: Services): Promise<Output<"system.inspect">> {
 
 const OPERATIONS: Operations = {
   "process.spawn": spawn,
+  "process.exec": exec,
+  "process.undo": undo,
   "process.wait": waitForExit,
   "process.signal": (services, { pid, signal: sent, reason }, by) =>
     signal(services, { pid, signal: sent, reason, by }),
@@ -297,6 +339,9 @@ const OPERATIONS: Operations = {
   "process.list": list,
   "process.show": show,
   "message.send": send,
+  "workspace.diff": diffWorkspace,
+  "workspace.commit": commitWorkspace,
+  "workspace.rollback": rollBackWorkspace,
   "human.list": async ({ ports }, { pid, limit }) => ({
     requests: (await ports.store.openRequests({ limit, ...(pid && { pid }) })).map(itemOf),
   }),
@@ -323,17 +368,18 @@ const OPERATIONS: Operations = {
   "schedule.change": ({ schedules }, args) => schedules.change(args),
   "schedule.remove": ({ schedules }, args) => schedules.remove(args),
   "tool.list": async ({ ports }) => {
-    const { tools, unavailable } = await ports.tools.list();
-    return {
-      tools: tools.map(({ name, description, hash: pin, manifest, inputSchema }) => ({
-        name,
-        description,
-        hash: pin,
-        manifest,
-        inputSchema,
-      })),
-      unavailable: [...unavailable],
-    };
+    const { tools, held, sources, unavailable } = await ports.tools.list();
+    return { tools: [...tools], held: [...held], sources: [...sources], unavailable: [...unavailable] };
   },
-  "system.inspect": (services) => inspect(services),
+  "tool.diff": ({ ports }, { tool }) => ports.tools.diff(tool),
+  "tool.accept": async ({ ports }, { tools, source }, by) => {
+    if ((source === undefined) === (tools.length === 0))
+      throw new OsError("invalid_argument", "Name either the tools to accept, or one source.", {
+        data: { issues: ["tools: or source, and not both"] },
+      });
+    return { accepted: [...(await ports.tools.accept(source === undefined ? { tools } : { source }, by))] };
+  },
+  "tool.login": ({ ports }, { source, ...login }) => ports.tools.login(source, login),
+  "tool.logout": async ({ ports }, { source }) => ({ removed: await ports.tools.logout(source) }),
+  "system.inspect": inspect,
 };

@@ -15,7 +15,7 @@ import type { Entry } from "./journal.ts";
 import type { Performed } from "./performance.ts";
 import { PERFORMERS } from "./performers.ts";
 import { askHuman, describeCall } from "./requests.ts";
-import { idempotencyKey } from "./tool-call.ts";
+import { idempotencyKey, invocationOf } from "./tool-call.ts";
 import { callEntry, type CallContext, write } from "./waiting.ts";
 
 /** How often an effect of unknown outcome is repeated, where repeating it is harmless, before a human is asked. */
@@ -118,17 +118,12 @@ type Settlement = { readonly by: SettledBy; readonly value: Json | undefined };
 
 /** What became of it: its value, or undefined where it is certain, or harmless, to do it (again). */
 async function settleUnknown(context: CallContext, reason: string, repeats: number): Promise<Settlement> {
-  const { run, call } = context;
+  const { call } = context;
   const { tool } = call;
   if (tool === undefined) throw new OsError("internal", `${call.syscall} has an intent and no tool.`);
   const undecided = call.recorded?.requests.some(({ kind }) => kind === "settlement") === true;
   if (tool.manifest.reconcile !== undefined && !undecided) {
-    const invocation = {
-      tool,
-      args: (call.args as { args: JsonObject }).args,
-      key: idempotencyKey(run.process.pid, call.number),
-    };
-    const found = await reconciled(context, invocation);
+    const found = await reconciled(context, invocationOf(context));
     if (found.status === "done") return { by: "reconcile", value: found.content as JsonObject };
     if (found.status === "not_done" && repeats < REPEATS_MAX) return { by: "reconcile", value: undefined };
   }

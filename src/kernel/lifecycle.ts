@@ -8,7 +8,7 @@
 import { OsError } from "../abi/errors.ts";
 import type { Actor } from "../abi/events.ts";
 import type { ProcessId, SubjectId } from "../abi/ids.ts";
-import type { AgentManifest, Budget } from "../abi/agents.ts";
+import type { Agent, AgentManifest, Budget } from "../abi/agents.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import type { Exit } from "../abi/process.ts";
 import type { EndedCall } from "../abi/reports.ts";
@@ -29,7 +29,8 @@ const SUBJECT = "default" as SubjectId;
 
 export type Conception = {
   readonly pid: ProcessId;
-  readonly agent: string;
+  /** By name; or itself, for one that the system makes. */
+  readonly agent: string | Agent;
   readonly task: Json;
   readonly parent: Process | null;
   readonly by: Actor;
@@ -56,7 +57,8 @@ export async function conceive(services: Services, conception: Conception): Prom
   const { ports, table, trees } = services;
   const { pid, parent, wishes = {} } = conception;
   assertInTime(services, wishes);
-  const agent = await ports.agents.find(conception.agent);
+  const agent = typeof conception.agent === "string" ? await ports.agents.find(conception.agent) : conception.agent;
+  if (typeof conception.agent === "string") assertOwnTools(agent);
   const [tools, key] = await Promise.all([
     ports.tools.resolve(agent.manifest.tools),
     table.subjectKey(SUBJECT),
@@ -95,6 +97,19 @@ export async function conceive(services: Services, conception: Conception): Prom
     table.unpin(process);
   };
   return { create, born };
+}
+
+/** Tools that are there for the system's own programs alone. */
+const SYSTEM_TOOLS = "reeve.";
+
+function assertOwnTools({ manifest: { name, tools } }: Agent): void {
+  const reserved = tools.find((tool) => tool.startsWith(SYSTEM_TOOLS));
+  if (reserved === undefined) return;
+  throw new OsError(
+    "agent_invalid",
+    `The agent ${name} names the tool ${reserved}, which is there for the system's own programs. Name tools of sources in the configuration.`,
+    { data: { file: name, issues: [`tools: ${reserved}`] } },
+  );
 }
 
 function assertInTime({ ports }: Services, { deadlineMs, startMs }: NonNullable<Conception["wishes"]>): void {

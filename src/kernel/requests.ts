@@ -14,6 +14,7 @@ import type { RequestKind } from "../abi/requests.ts";
 import type { JsonObject } from "../abi/json.ts";
 import type { InboxItem } from "../abi/requests.ts";
 import type { RequestRecord } from "../ports/store.ts";
+import type { Preview } from "../ports/tools.ts";
 import type { LiveCall } from "./call.ts";
 import { entryOf } from "./process.ts";
 import type { Decided } from "./run.ts";
@@ -25,13 +26,16 @@ export type Ask = {
   readonly rule: string;
   readonly reason: string;
   readonly options?: readonly string[] | undefined;
+  /** What the call would do: found out once, when the request is opened, and shown with it. */
+  readonly preview?: (() => Promise<Preview | undefined>) | undefined;
 };
 
-/** What an approval is bound to: the call, its arguments and the tool as it is pinned. SHA-256 over RFC 8785 JSON, hex. */
-function digestOf(context: CallContext): string {
+/** What an approval is bound to: the call, its arguments, the tool as it is pinned, and what was shown of its consequences. SHA-256 over RFC 8785 JSON, hex. */
+function digestOf(context: CallContext, preview: Preview | undefined): string {
   const { pid } = context.run.process;
   const { number, syscall, args, tool } = context.call;
-  const bound = canonicalize({ pid, call: number, syscall, args, tool: tool?.hash ?? null });
+  const shown = preview === undefined ? {} : { preview: preview.digest };
+  const bound = canonicalize({ pid, call: number, syscall, args, tool: tool?.hash ?? null, ...shown });
   return hash("sha256", bound ?? "", "hex");
 }
 
@@ -55,9 +59,10 @@ export async function askHuman(
 async function open(context: CallContext, ask: Ask): Promise<RequestId> {
   const { run, call } = context;
   const { process } = run;
+  const preview = await ask.preview?.();
   const request = requestIdOf(hash("sha256", `request:${process.pid}:${process.record.events}`, "buffer"));
-  const digest = digestOf(context);
-  const item = itemOf({ context, ask, request, digest });
+  const digest = digestOf(context, preview);
+  const item = itemOf({ context, ask, request, digest, preview });
   const record: RequestRecord = { ...item, decided: null };
   const opened = {
     kind: "request.opened",
@@ -80,11 +85,13 @@ function itemOf({
   ask,
   request,
   digest,
+  preview,
 }: {
   context: CallContext;
   ask: Ask;
   request: RequestId;
   digest: string;
+  preview: Preview | undefined;
 }): InboxItem {
   const { services, run, call } = context;
   const about = ask.kind === "question" ? {} : aboutCall(call);
@@ -97,6 +104,7 @@ function itemOf({
     question: ask.question,
     ...(ask.options === undefined ? {} : { options: [...ask.options] }),
     ...about,
+    ...(preview === undefined ? {} : { preview }),
     rule: ask.rule,
     reason: ask.reason,
     digest,

@@ -13,6 +13,7 @@ import type { Resource, Scheduler } from "../ports/scheduler.ts";
 import type { Store } from "../ports/store.ts";
 import type { Check } from "../abi/reports.ts";
 import type { Tools } from "../ports/tools.ts";
+import type { Workspaces } from "../ports/workspace.ts";
 import type { Bus } from "./bus.ts";
 import type { Contexts } from "./contexts.ts";
 import type { Commits } from "./commits.ts";
@@ -36,8 +37,9 @@ export type KernelPorts = {
   readonly governance: Governance;
   readonly scheduler: Scheduler;
   readonly calendar: Calendar;
+  readonly workspaces: Workspaces;
   /** What the machine and the configuration add to `system.inspect`. */
-  readonly checks: () => Promise<readonly Check[]>;
+  readonly checks: (full: boolean) => Promise<readonly Check[]>;
 };
 
 export type KernelLimits = {

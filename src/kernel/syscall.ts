@@ -21,6 +21,7 @@ import { record } from "./record.ts";
 import { askHuman, describeCall, refusal } from "./requests.ts";
 import type { Issued, Run } from "./run.ts";
 import type { Services } from "./services.ts";
+import { previewOf } from "./tool-call.ts";
 import type { CallContext } from "./waiting.ts";
 
 /** Takes a call down the whole road. Rejects only on faults of the system itself, which are nobody's outcome. */
@@ -112,6 +113,7 @@ async function approve(context: CallContext, decision: Decision): Promise<void> 
     question: describeCall(call),
     rule,
     reason,
+    preview: () => previewOf(context),
   });
   if (decided.verdict !== "approved") throw refusal(decided);
   call.approval = request;

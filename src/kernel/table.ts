@@ -4,6 +4,7 @@
 //   T1. There is at most one Process object for a pid at a time, so there is one head to append to.
 //   T2. It stays while it is pinned (its program runs, or an operation is under way on it) and is dropped after that.
 //   T3. All processes of a tree share one Life for each ancestor, so the exit of one is seen by all below it at once.
+import { agentManifestSchema } from "../abi/agents.ts";
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId, SubjectId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
@@ -189,6 +190,11 @@ export class ProcessTable {
       );
     for (const [name, text] of Object.entries({ spec, task }))
       if (addressOf(key, text) !== opened.addresses[name]) throw damaged(pid, `its ${name} is not what was recorded`);
-    return { spec: JSON.parse(spec) as Spec, task: JSON.parse(task) as Json };
+    return { spec: specOf(JSON.parse(spec) as Spec), task: JSON.parse(task) as Json };
   }
+}
+
+/** What was written before a field of the manifest was there has its default. */
+function specOf({ agent, tools }: Spec): Spec {
+  return { agent: { ...agent, manifest: agentManifestSchema.parse(agent.manifest) }, tools };
 }

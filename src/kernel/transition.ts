@@ -70,7 +70,11 @@ export function project(record: ProcessRecord, header: EventHeader, atMs: number
     case "process.limited":
       return { ...next, budget: header.budget };
     case "call.intended":
+    case "call.undone":
     case "request.opened":
+    case "egress.requested":
+    case "egress.ended":
+    case "workspace.changed":
       return next;
     case "call.waiting":
       return withWaits(next, [...next.waits.filter(({ call }) => call !== header.call), header.wait]);

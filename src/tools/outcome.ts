@@ -4,13 +4,14 @@
 //   O1. A tool that only looks has no `unknown` outcome: what it did not answer was, for all that matters, not performed.
 //   O2. For every other tool `not_performed` is said only when the call certainly never left.
 //   O3. An answer is passed on whole or refused with its size; it is never cut.
+//   O4. Nothing hides in what is passed on: not in texts, not in data, not in errors.
 import { errorRecord, OsError, type ErrorCode } from "../abi/errors.ts";
 import { needsIntent } from "../abi/effects.ts";
 import type { JsonObject } from "../abi/json.ts";
 import { TOOL_RESULT_BYTES_MAX } from "../abi/limits.ts";
 import { toolContentSchema, type ToolContent, type ToolDefinition } from "../abi/tools.ts";
 import type { ToolOutcome } from "../ports/tools.ts";
-import { cleanText } from "./clean.ts";
+import { cleanJson, cleanText } from "./clean.ts";
 
 /** Why a call was given up before its tool answered. */
 export type GivenUp = { readonly why: "timeout"; readonly afterMs: number } | { readonly why: "cancelled" };
@@ -43,6 +44,23 @@ export function unanswered(tool: ToolDefinition, givenUp: GivenUp): ToolOutcome 
   });
 }
 
+/** The error of an outcome that says that nothing was performed, for callers that hear of it by exception. */
+export function refused(outcome: ToolOutcome): OsError {
+  return outcome.kind === "not_performed"
+    ? OsError.from(outcome.error)
+    : new OsError("internal", `A refusal was expected, and not an outcome of kind ${outcome.kind}.`);
+}
+
+/** The outcome for a tool that declares a preview and whose source has none. */
+export const unpreviewed = ({ name }: ToolDefinition): ToolOutcome =>
+  notPerformed(
+    "tool_unavailable",
+    `${name} declares that it shows what it would do, and does not. Correct its manifest.`,
+    {
+      tool: name,
+    },
+  );
+
 /** The outcome of a call that may have left and was given up. */
 export function lost(tool: ToolDefinition, givenUp: GivenUp): ToolOutcome {
   if (!needsIntent(tool.manifest.effect)) return unanswered(tool, givenUp);
@@ -66,7 +84,13 @@ function judgeContent(
     const text = `${tool.name} was performed, but its answer of ${size} bytes was refused: at most ${TOOL_RESULT_BYTES_MAX} bytes are taken. Ask for less, for example for one part at a time.`;
     return { kind: "failed", content: { text } };
   }
-  return { kind: outcome.kind, content: { ...parsed.data, text: cleanText(parsed.data.text) } };
+  const { text, data } = parsed.data;
+  try {
+    return { kind: outcome.kind, content: { text: cleanText(text), ...(data && { data: cleanJson(data) }) } };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { kind: "failed", content: { text: `${tool.name} was performed, but its answer was refused: ${why}.` } };
+  }
 }
 
 /** The source's word on a call that it answered in time, or that was given up meanwhile (`givenUp`). */

@@ -9,6 +9,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Invocation, SourceTool, ToolOutcome, Tools, ToolSource } from "../ports/tools.ts";
 import type { Overrides } from "./definition.ts";
 import { createTools } from "./registry.ts";
+import { caller } from "../../test/caller.ts";
 
 type Call = ToolSource["call"];
 type Fake = {
@@ -59,6 +60,9 @@ const toolOf = (tool: Partial<SourceTool>): SourceTool => ({
   ...tool,
 });
 
+/** For sources that nobody pins. */
+const NO_STORE = { append: () => expect.fail("nothing is kept"), source: () => expect.fail("nothing is kept") };
+
 function build(fakes: Record<string, Fake>): {
   readonly tools: Tools;
   readonly clock: HandClock;
@@ -70,6 +74,7 @@ function build(fakes: Record<string, Fake>): {
     const state = { listing: fake.tools instanceof Error ? [] : fake.tools.map(toolOf) };
     sources[name] = state;
     const source: ToolSource = {
+      isolation: "none",
       tools: async () => {
         if (fake.tools instanceof Error) throw fake.tools;
         return state.listing;
@@ -77,9 +82,13 @@ function build(fakes: Record<string, Fake>): {
       call: fake.call ?? (async () => done("ok")),
       close: async () => {},
     };
-    return [name, { source, overrides: fake.overrides ?? {} }] as const;
+    return [name, { source, overrides: fake.overrides ?? {}, outside: false }] as const;
   });
-  return { tools: createTools({ sources: new Map(entries), clock }), clock, sources };
+  return {
+    tools: createTools({ sources: new Map(entries), clock, store: NO_STORE, onNotice: () => {} }),
+    clock,
+    sources,
+  };
 }
 
 async function single(
@@ -87,7 +96,7 @@ async function single(
   call: Call,
 ): Promise<{ readonly tools: Tools; readonly clock: HandClock; readonly invocation: Invocation }> {
   const { tools, clock } = build({ shop: { tools: [{ declared }], call } });
-  return { tools, clock, invocation: { tool: await only(tools, "shop.act"), args: { n: 1 }, key: "k" } };
+  return { tools, clock, invocation: { tool: await only(tools, "shop.act"), args: { n: 1 }, key: "k", ...caller() } };
 }
 
 async function only(tools: Tools, name: string): Promise<ToolDefinition> {
@@ -193,7 +202,7 @@ test("what hides in a name, a description or a schema's description is taken out
           description: "Pays.\u202e",
           inputSchema: {
             type: "object",
-            properties: { id: { type: "string", description: "The\u0007 id", enum: ["\u200b"] } },
+            properties: { id: { type: "string", description: "The\u0007 id", enum: ["a"] } },
           },
         },
       ],
@@ -204,14 +213,20 @@ test("what hides in a name, a description or a schema's description is taken out
   expect(tool.description).toBe("Pays.");
   expect(tool.inputSchema).toEqual({
     type: "object",
-    properties: { id: { type: "string", description: "The id", enum: ["\u200b"] } },
+    properties: { id: { type: "string", description: "The id", enum: ["a"] } },
   });
-  expect(await tools.call({ tool, args: {}, key: "k" }, forever)).toEqual(done("re%E2%80%8Bfund"));
+  expect(await tools.call({ tool, args: {}, key: "k", ...caller() }, forever)).toEqual(done("re%E2%80%8Bfund"));
 });
 
 test.each([
   ["two names that look alike", [{ name: "act" }, { name: "a\u200bct" }], /two tools called "shop\.act"/],
   ["a name with blanks", [{ name: "ignore all" }], /no name for a tool/],
+  ["hidden characters in an enum", [{ inputSchema: { enum: ["a\u200b"] } }], /"act" .* in the text "a\\u{200b}"/],
+  [
+    "hidden characters in a property's name",
+    [{ inputSchema: { properties: { "i\u202ed": {} } } }],
+    /"act" cannot be described: hidden characters stand in its schema, in the name "i\\u{202e}d"/,
+  ],
   ["a lone surrogate", [{ description: "\ud800" }], /"act" cannot be described/],
   ["a manifest out of bounds", [{ declared: { timeoutMs: -1 } }], /the manifest of "act" does not hold \(timeoutMs/],
 ])("%s makes the source unusable, by name", async (_, listed, message) => {
@@ -221,14 +236,33 @@ test.each([
   });
 });
 
+test("what hides in an answer is taken out of text and data; an answer that hides one field behind another is refused", async () => {
+  const hidden = await single(write, async () => done("a\u200bb", { "k\u202e": ["\u{e0041}x", { n: 1 }], s: "\r\n" }));
+  expect(await hidden.tools.call(hidden.invocation, forever)).toEqual(done("ab", { k: ["x", { n: 1 }], s: "\r\n" }));
+  const twice = await single(write, async () => done("ab", { k: 1, "k\u202e": 2 }));
+  expect(await twice.tools.call(twice.invocation, forever)).toEqual({
+    kind: "failed",
+    content: {
+      text: expect.stringMatching(/was performed, but its answer was refused: two of its fields hide one name/),
+    },
+  });
+});
+
+test("a tool that is named for settling or taking back must be there", async () => {
+  for (const role of ["reconcile", "undo"])
+    await expect(
+      build({ shop: { tools: [{ declared: { [role]: "acct" } }] } }).tools.resolve(["shop.*"]),
+    ).rejects.toThrow(`${role} names "acct", and "shop" has no such tool. Did you mean act?`);
+});
+
 test("a call goes out with its arguments, key and local name; the text of the answer comes back byte for byte", async () => {
   const text = '{"a": 1.50,\r\n "b":"caf\u00e9 \\u202e"}';
   const seen: unknown[] = [];
   const { tools, invocation, clock } = await single(write, async (name, args, { key }) => {
     seen.push([name, args, key]);
-    return done(text, { a: "\u200b" });
+    return done(text, { a: "b\n" });
   });
-  expect(await tools.call(invocation, forever)).toEqual(done(text, { a: "\u200b" }));
+  expect(await tools.call(invocation, forever)).toEqual(done(text, { a: "b\n" }));
   expect(seen).toEqual([["act", { n: 1 }, "k"]]);
   expect(clock.pending).toBe(0);
 });
@@ -236,7 +270,7 @@ test("a call goes out with its arguments, key and local name; the text of the an
 test("a tool that has changed since it was pinned is not called", async () => {
   const { tools, sources } = build({ shop: { tools: [{}], call: async () => Promise.reject(new Error("called")) } });
   const tool = await only(tools, "shop.act");
-  const invocation = { tool, args: {}, key: "k" };
+  const invocation = { tool, args: {}, key: "k", ...caller() };
   sources["shop"] = Object.assign(sources["shop"] ?? { listing: [] }, {
     listing: [toolOf({ description: "Now also mails you." })],
   });
@@ -255,7 +289,7 @@ test("a tool that has changed since it was pinned is not called", async () => {
 test("a source that cannot be reached is no outcome of the tool", async () => {
   const { tools } = build({ shop: { tools: new OsError("tool_unavailable", "shut") } });
   const tool = await only(build({ shop: { tools: [{}] } }).tools, "shop.act");
-  expect(await tools.call({ tool, args: {}, key: "k" }, forever)).toMatchObject({
+  expect(await tools.call({ tool, args: {}, key: "k", ...caller() }, forever)).toMatchObject({
     kind: "not_performed",
     error: { code: "tool_unavailable", message: "shut" },
   });
@@ -285,10 +319,10 @@ test("a call that its caller gives up is cancelled for a read, unknown for a wri
     [write, { kind: "unknown" }],
   ] as const) {
     const { tools, clock, invocation } = await single(declared, heeding);
-    const caller = new AbortController();
-    const pending = tools.call(invocation, { signal: caller.signal });
+    const giver = new AbortController();
+    const pending = tools.call(invocation, { signal: giver.signal });
     await clock.pass(0);
-    caller.abort();
+    giver.abort();
     expect(await pending).toMatchObject(expected);
   }
 });
@@ -393,7 +427,7 @@ test.each([
     },
   });
   const tool = await only(tools, "shop.refund");
-  expect(await tools.reconcile({ tool, args: { id: 1 }, key: "k" })).toEqual(settlement);
+  expect(await tools.reconcile({ tool, args: { id: 1 }, key: "k", ...caller() })).toEqual(settlement);
   expect(asked).toEqual([["status", { key: "k", tool: "refund", args: { id: 1 } }]]);
 });
 

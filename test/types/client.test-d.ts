@@ -12,7 +12,7 @@ test("each operator's call is a method with the table's types", () => {
   expectTypeOf(client.process.wait).returns.resolves.toEqualTypeOf<{ exit: Exit | null }>();
   expectTypeOf(client.human.decide).parameter(0).toHaveProperty("request").toEqualTypeOf<RequestId>();
   expectTypeOf<keyof Client>().toEqualTypeOf<
-    "process" | "message" | "human" | "journal" | "agent" | "tool" | "schedule" | "system" | "follow"
+    "process" | "message" | "human" | "journal" | "agent" | "tool" | "workspace" | "schedule" | "system" | "follow"
   >();
   expectTypeOf<keyof Client["journal"]>().toEqualTypeOf<"read" | "verify">();
   expectTypeOf<keyof Client["human"]>().toEqualTypeOf<"list" | "decide">();

@@ -35,6 +35,14 @@ export class EventLines {
       }
       case "message.delivered":
         return `${header.message} ${oneLine(header.topic)} from ${oneLine(header.from)}: ${inShort(payloads["body"])}`;
+      case "egress.requested":
+        return egressText(header, payloads["request"]);
+      case "egress.ended":
+        return `${header.n} ${header.status === 0 ? "ended" : header.status}: ${header.sentBytes} bytes sent, ${header.receivedBytes} received`;
+      case "workspace.changed":
+        return `${header.what} ${header.before === null ? "(as it began)" : `(before #${header.before})`} by ${oneLine(header.by)}`;
+      case "call.undone":
+        return `#${header.call} undone by ${header.by}`;
       case "process.reclassed":
         return `${placeText(header)} (by ${oneLine(header.by)})`;
       case "process.limited":
@@ -62,6 +70,12 @@ export class EventLines {
     const usage = usageText(header);
     return `${call} → ${usage === "" ? "" : `(${usage}) `}${outcomeText(header.syscall, payloads["value"])}${settled}`;
   }
+}
+
+function egressText(header: Extract<EventHeader, { kind: "egress.requested" }>, request: Json | undefined): string {
+  const part = (name: string): string => oneLine(textField(request, name) ?? "");
+  const secrets = header.secrets.length === 0 ? "" : `, with the secrets ${header.secrets.map(oneLine).join(", ")}`;
+  return `${header.n} ${header.decision} ${part("method")} ${part("url")} (rule ${oneLine(header.rule)}${secrets})`;
 }
 
 function exitedText(header: Extract<EventHeader, { kind: "process.exited" }>, exit: Json | undefined): string {

@@ -1,10 +1,11 @@
 // A request as it is shown to whoever decides it: what is asked, why, by whom, with which arguments, and what to type.
 //
-// Invariant R1. Nothing of it is cut: a yes is for exactly this.
+// Invariant R1. Nothing of it is cut where it is decided: a yes is for exactly this. Only a list of many shows the beginning of
+// what a call would do, and says where the rest is.
 import type { InboxItem } from "../../abi/requests.ts";
 import type { Context } from "../context.ts";
 import { age } from "../terminal/figures.ts";
-import { inFull, oneLine } from "../terminal/text.ts";
+import { inFull, oneLine, plain } from "../terminal/text.ts";
 import { optionOf, shortOf } from "./budget.ts";
 import { requestText } from "./wording.ts";
 
@@ -13,8 +14,16 @@ type Fact = readonly [name: string, value: string];
 /** Columns before a fact's value: an indent, the longest name, a gap. */
 const TAKEN_COLUMNS = 11;
 
-/** The facts of a request, broken to the terminal's width. */
-export function requestFacts({ screen, host }: Context, item: InboxItem): Fact[] {
+/** Lines of a preview in a list of many requests. */
+const SHORT_LINES = 5;
+
+/** The facts of a request, broken to the terminal's width. `short`: of what it would do, the beginning. */
+export function requestFacts(
+  context: Context,
+  item: InboxItem,
+  { short = false }: { readonly short?: boolean } = {},
+): Fact[] {
+  const { screen, host } = context;
   const asked = `call #${item.call}, ${age(host.nowMs() - item.openedMs)} ago`;
   const facts: Fact[] = [
     ["what", requestText(item)],
@@ -22,7 +31,16 @@ export function requestFacts({ screen, host }: Context, item: InboxItem): Fact[]
     ["from", `${oneLine(item.agent)} ${item.pid}, ${asked}`],
   ];
   if (item.args !== undefined) facts.push(["with", inFull(item.args)]);
+  if (item.preview !== undefined) facts.push(["preview", previewText(context, item, short)]);
   return facts.map(([name, value]) => [name, screen.fitted(value, TAKEN_COLUMNS)]);
+}
+
+/** What the call would do. */
+function previewText(context: Context, { preview, pid }: InboxItem, short: boolean): string {
+  const lines = plain(preview?.text ?? "").split("\n");
+  if (!short || lines.length <= SHORT_LINES + 1) return lines.join("\n");
+  const more = `… ${lines.length - SHORT_LINES} more lines: ${context.typed(`inbox --pid ${pid}`)}`;
+  return [...lines.slice(0, SHORT_LINES), more].join("\n");
 }
 
 /** What to type to decide a request. */

@@ -73,7 +73,7 @@ export class View {
 
   /** Takes in an event from before: what is shown later may refer to it. */
   learn({ header, payloads }: Event): void {
-    if (!("call" in header)) return;
+    if (!("call" in header) || header.call === undefined) return;
     if (header.kind === "call.completed") this.#args.delete(header.call);
     else if (payloads["args"] !== undefined) this.#args.set(header.call, payloads["args"]);
   }
@@ -97,7 +97,8 @@ export class View {
 
   #event({ header, payloads }: Event): void {
     const { paint } = this.#screen;
-    if ("call" in header && payloads["args"] !== undefined) this.#args.set(header.call, payloads["args"]);
+    if ("call" in header && header.call !== undefined && payloads["args"] !== undefined)
+      this.#args.set(header.call, payloads["args"]);
     switch (header.kind) {
       case "call.waiting":
         return this.#waiting(header);
@@ -126,6 +127,21 @@ export class View {
       case "process.limited":
         return this.#short(`budget: ${budgetText(header.budget)}, by ${oneLine(header.by)}`, { paint: paint.dim });
       // Its header, its reservations, its intents and its end are told by what stands around them.
+      case "egress.requested":
+        if (header.decision === "allow") return undefined;
+        return this.#short(
+          `refused: ${oneLine(textField(payloads["request"], "url") ?? "a way out")} (${header.rule})`,
+          {
+            margin: MARGIN,
+            mark: paint.red("✗"),
+          },
+        );
+      case "workspace.changed":
+        if (header.what === "snapshot") return undefined;
+        return this.#short(`workspace: ${header.what} by ${oneLine(header.by)}`, { paint: paint.dim });
+      case "call.undone":
+        return this.#short(`#${header.call} undone by ${header.by}`, { paint: paint.yellow });
+      case "egress.ended":
       case "process.created":
       case "call.reserved":
       case "call.intended":

@@ -48,10 +48,12 @@ export async function describeIn(boot: () => ModuleChild, options: DescribeOptio
     },
     onOutput: () => {},
     onBreach: (message) => fail(message),
-    onDeath: ({ status, signal, lastWords }) =>
-      fail(
+    onDeath: ({ status, signal, notStarted, lastWords }) => {
+      if (notStarted instanceof Error) return reject(notStarted);
+      return fail(
         `importing it ended the program (${signal ?? `exit status ${String(status)}`}): ${lastWords}. Let the module do its work in \`run\`.`,
-      ),
+      );
+    },
   });
   try {
     return await promise;

@@ -35,12 +35,15 @@ const real = (path: string): string => (existsSync(path) ? realpathSync(path) : 
 
 const within = (path: string, folder: string): boolean => path === folder || path.startsWith(folder + sep);
 
-function openEntries(folder: string, hidden: readonly string[]): string[] {
+/** What stands in a folder, without dot files and what is hidden; a folder that holds something hidden by what stands in it. */
+export function openEntries(folder: string, hidden: readonly string[]): string[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder).flatMap((name) => {
     const path = join(folder, name);
     if (name.startsWith(".") || hidden.some((secret) => within(path, secret))) return [];
-    const holdsSecret = hidden.some((secret) => within(secret, path)) && statSync(path).isDirectory();
+    const holdsSecret =
+      hidden.some((secret) => within(secret, path)) &&
+      statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
     return holdsSecret ? openEntries(path, hidden) : [path];
   });
 }

@@ -14,6 +14,7 @@ import type { ProcessId } from "../../abi/ids.ts";
 import type { ProgramHost, ProgramRun, ProgramStart } from "../../ports/program.ts";
 import { describeIn } from "./describe.ts";
 import { grantedPaths } from "./grants.ts";
+import { asPlainProcess, type Launch } from "./launch.ts";
 import { ModuleChild } from "./module-child.ts";
 import { ModuleRun } from "./run.ts";
 
@@ -29,6 +30,8 @@ export type ModuleHostOptions = {
   readonly memoryMb?: number;
   /** How long a child may take to boot and to import its agent; 30,000 if absent. */
   readonly loadTimeoutMs?: number;
+  /** How children are started: in a sandbox (`inSandbox`), or as plain processes if absent. */
+  readonly launch?: Launch;
   /** What agents write to stdout and stderr, as it comes. Dropped if absent. */
   readonly onOutput?: (pid: ProcessId, text: string) => void;
 };
@@ -47,6 +50,7 @@ export function createModuleHost(options: ModuleHostOptions): ModuleHost {
     memoryMb: 256,
     loadTimeoutMs: 30_000,
     onOutput: () => {},
+    launch: asPlainProcess,
     ...options,
     projectFolder: realpathSync(options.projectFolder),
   });
@@ -139,12 +143,7 @@ class Host implements ModuleHost {
   }
 
   #begin({ run, file }: { run: ModuleRun; file: string }): void {
-    let child: ModuleChild;
-    try {
-      child = this.#takeChild();
-    } catch (error) {
-      return run.reject(cannotBoot(error));
-    }
+    const child = this.#takeChild();
     this.#running += 1;
     void child.gone.then(() => {
       this.#running -= 1;
@@ -164,12 +163,8 @@ class Host implements ModuleHost {
 
   #bootAhead(): void {
     if (this.#closed || this.#spare !== undefined || this.#running >= this.#settings.maxProcesses) return;
-    try {
-      this.#spare = this.#boot();
-    } catch {
-      // Nobody waits for this one. The next start tries again, and says what is wrong.
-      this.#spare = undefined;
-    }
+    // If it cannot be started nobody has waited for it. The next start tries again, and says what is wrong.
+    this.#spare = this.#boot();
   }
 
   #granted(): string[] {
@@ -178,17 +173,10 @@ class Host implements ModuleHost {
 
   #boot(): ModuleChild {
     if (this.#closed) throw new OsError("cancelled", "No agent is started any more: the system is shutting down.");
-    const { projectFolder, memoryMb } = this.#settings;
-    const child = new ModuleChild({ folder: projectFolder, granted: this.#granted(), memoryMb });
+    const { projectFolder, memoryMb, launch } = this.#settings;
+    const child = new ModuleChild({ folder: projectFolder, granted: this.#granted(), memoryMb }, launch);
     this.#children.add(child);
     void child.gone.then(() => this.#children.delete(child));
     return child;
   }
 }
-
-const cannotBoot = (error: unknown): OsError =>
-  new OsError(
-    "program_failed",
-    `A child process for the agent could not be started: ${(error as Error).message}. Look at the limits of open files and processes.`,
-    { retryable: true, cause: error },
-  );

@@ -1,29 +1,12 @@
-// One child process that runs a module agent, from outside: its command line, its streams, its end.
-//
-// Node's permission model refuses it files (but for those granted), the network (from Node 25 on; guard.ts does so on
-// older ones), child processes, workers and native code. That is a guard rail against mistakes and not a wall: Node
-// itself promises nothing against hostile code, for which the sandbox is another part. The heap of
-// JavaScript is limited; memory outside of it (large buffers) is not.
-//
-// Its environment is empty but for the time zone, so that dates are written alike on every machine.
-import { spawn, spawnSync } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
-import { Socket } from "node:net";
-import { extname, join } from "node:path";
+// One child process that runs a module agent, from outside: its streams, and its end. How it is started: launch.ts.
+import { type Ended, type Launch, type Launched, type LaunchOptions } from "./launch.ts";
 import { FRAME_CHARACTERS_MAX, lineReader } from "./frames.ts";
 
-export type ChildOptions = {
-  readonly folder: string;
-  /** What it may read; see grants.ts. */
-  readonly granted: readonly string[];
-  readonly memoryMb: number;
-};
-
-/** How it ended. `lastWords`: the end of its stderr. */
+/** How it ended. `lastWords`: the end of its stderr. `notStarted`: why it could not even be started, if that was it. */
 export type Death = {
   readonly status: number | null;
   readonly signal: string | null;
+  readonly notStarted: unknown;
   readonly lastWords: string;
   readonly outOfMemory: boolean;
 };
@@ -37,7 +20,6 @@ export type ChildEvents = {
   onDeath(death: Death): void;
 };
 
-const ENTRY = join(import.meta.dirname, `child${extname(import.meta.filename)}`);
 const STDERR_CHARACTERS_MAX = 32 * 1024;
 const LAST_LINES_MAX = 12;
 const LAST_CHARACTERS_MAX = 2_000;
@@ -49,38 +31,22 @@ export class ModuleChild {
   readonly grantKey: string;
   /** Resolves when the process is gone. */
   readonly gone: Promise<void>;
-  readonly #process: ChildProcess;
-  readonly #socket: Socket;
+  #launched: Launched | undefined;
+  #killed = false;
+  /** Frames for a child that is still being started. */
+  #unsent: string[] = [];
   #events: ChildEvents | undefined;
   #death: Death | undefined;
   #unheard: string[] = [];
   #stderr = "";
   #outputCharacters = 0;
 
-  /** Throws what `spawn` throws when not even the attempt can be made, for want of file descriptors. */
-  constructor(options: ChildOptions) {
+  constructor(options: LaunchOptions, launch: Launch) {
     this.grantKey = options.granted.join("\n");
-    const gone = Promise.withResolvers<void>();
-    this.gone = gone.promise;
-    const [command, ...args] = commandLine(options);
-    // In a session of its own, so that Ctrl-C at a terminal reaches the server alone.
-    this.#process = spawn(command, args, {
-      cwd: options.folder,
-      env: environment(),
-      stdio: ["ignore", "pipe", "pipe", "pipe"],
-      detached: true,
-    });
-    // A failed start is told later, by this event; without a process there will be no other.
-    this.#process.on("error", (error) => {
-      if (this.#process.pid !== undefined) return;
-      this.#stderr += error.message;
-      this.#die({ status: null, signal: null }, gone.resolve);
-    });
-    const socket = (this.#process.stdio as ChildProcess["stdio"] | undefined)?.[3];
-    if (!(socket instanceof Socket)) throw new Error("no more files can be opened");
-    this.#socket = socket;
-    this.#listen();
-    this.#process.on("close", (status, signal) => this.#die({ status, signal }, gone.resolve));
+    this.gone = launch(options).then(
+      (launched) => this.#begin(launched),
+      (error: unknown) => this.#die({ status: null, signal: null }, error),
+    );
   }
 
   /** Whoever runs something in this child; hears what came before as well. */
@@ -93,33 +59,43 @@ export class ModuleChild {
   }
 
   get alive(): boolean {
-    return (
-      this.#death === undefined &&
-      this.#process.exitCode === null &&
-      this.#process.signalCode === null &&
-      !this.#process.killed
-    );
+    return this.#death === undefined && !this.#killed;
   }
 
   send(frame: string): void {
-    if (this.#socket.destroyed) return;
+    const channel = this.#launched?.channel;
+    if (channel === undefined) {
+      this.#unsent.push(frame);
+      return;
+    }
+    if (channel.destroyed) return;
     // A child that floods the socket is not read while it does not read either.
-    if (!this.#socket.write(`${frame}\n`) && !this.#socket.isPaused()) this.#socket.pause();
+    if (!channel.write(`${frame}\n`) && !channel.isPaused()) channel.pause();
   }
 
   /** At once. */
   kill(): void {
-    this.#process.kill("SIGKILL");
+    this.#killed = true;
+    this.#launched?.kill();
     // Its end is told when all its streams have come to theirs.
-    this.#socket.resume();
+    this.#launched?.channel.resume();
   }
 
-  #listen(): void {
+  /** Resolves when the child has ended. */
+  async #begin(launched: Launched): Promise<void> {
+    this.#launched = launched;
+    this.#listen(launched);
+    for (const frame of this.#unsent.splice(0)) this.send(frame);
+    if (this.#killed) this.kill();
+    this.#die(await launched.ended);
+  }
+
+  #listen({ channel, stdout, stderr }: Launched): void {
     const read = lineReader(FRAME_CHARACTERS_MAX, (line) =>
       this.#events === undefined ? this.#unheard.push(line) : this.#events.onLine(line),
     );
-    this.#socket.setEncoding("utf8");
-    this.#socket.on("data", (chunk: string) => {
+    channel.setEncoding("utf8");
+    channel.on("data", (chunk: string) => {
       try {
         read(chunk);
       } catch (error) {
@@ -127,23 +103,22 @@ export class ModuleChild {
         this.kill();
       }
     });
-    this.#socket.on("drain", () => this.#socket.resume());
-    // The socket breaks when the child dies; its death is told below.
-    this.#socket.on("error", () => {});
-    for (const stream of [this.#process.stdout, this.#process.stderr]) stream?.setEncoding("utf8");
-    this.#process.stdout?.on("data", (text: string) => this.#output(text));
-    this.#process.stderr?.on("data", (text: string) => {
+    channel.on("drain", () => channel.resume());
+    // The socket breaks when the child dies; its death is told by its end.
+    channel.on("error", () => {});
+    for (const stream of [stdout, stderr]) stream.setEncoding("utf8");
+    stdout.on("data", (text: string) => this.#output(text));
+    stderr.on("data", (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_CHARACTERS_MAX);
       this.#output(text);
     });
   }
 
-  #die(end: Pick<Death, "status" | "signal">, gone: () => void): void {
+  #die({ status, signal, limit }: Ended, notStarted?: unknown): void {
     if (this.#death !== undefined) return;
-    const outOfMemory = this.#stderr.includes("heap out of memory");
-    this.#death = { ...end, lastWords: lastLines(this.#stderr), outOfMemory };
+    const outOfMemory = limit === "memory" || this.#stderr.includes("heap out of memory");
+    this.#death = { status, signal, notStarted, lastWords: lastLines(this.#stderr), outOfMemory };
     this.#events?.onDeath(this.#death);
-    gone();
   }
 
   #output(text: string): void {
@@ -153,39 +128,6 @@ export class ModuleChild {
     if (this.#outputCharacters > OUTPUT_CHARACTERS_MAX) this.#events?.onOutput("\n(further output is dropped)\n");
   }
 }
-
-function commandLine({ granted, memoryMb }: ChildOptions): [string, ...string[]] {
-  const node = [
-    process.execPath,
-    "--permission",
-    `--max-old-space-size=${memoryMb}`,
-    ...granted.map((path) => `--allow-fs-read=${path}`),
-    ENTRY,
-  ] as const;
-  const setpriv = findSetpriv();
-  // A child that never returns to its event loop does not see its socket close; on Linux the kernel ends it with the server.
-  return setpriv === null ? [...node] : [setpriv, "--pdeathsig", "KILL", "--", ...node];
-}
-
-let setprivFound: string | null | undefined;
-
-/** The setpriv of util-linux; there is another that does not know the option. */
-function findSetpriv(): string | null {
-  if (setprivFound !== undefined) return setprivFound;
-  const path =
-    process.platform === "linux" ? ["/usr/bin/setpriv", "/bin/setpriv"].find((at) => existsSync(at)) : undefined;
-  const works =
-    path !== undefined &&
-    spawnSync(path, ["--pdeathsig", "KILL", "--", process.execPath, "--version"], { stdio: "ignore" }).status === 0;
-  setprivFound = works ? path : null;
-  return setprivFound;
-}
-
-/** On Windows no program starts without SystemRoot. */
-const environment = (): NodeJS.ProcessEnv => ({
-  TZ: "UTC",
-  ...(process.platform === "win32" ? { SystemRoot: process.env["SystemRoot"] } : {}),
-});
 
 /** The stack's frames and Node's signature would leave no room for what was said. */
 const isWords = (line: string): boolean => line.trim() !== "" && !/^\s+at |^Node\.js v/.test(line);

@@ -170,7 +170,8 @@ export class ModuleRun implements ProgramRun {
     );
   }
 
-  #died({ status, signal, lastWords, outOfMemory }: Death): void {
+  #died({ status, signal, notStarted, lastWords, outOfMemory }: Death): void {
+    if (notStarted !== undefined) return this.reject(cannotStart(notStarted));
     const how = outOfMemory
       ? `needed more than the ${this.#options.memoryMb} MB of memory that it may use`
       : `died ${signal === null ? `with exit status ${String(status)}` : `of ${signal}`} before it had a result`;
@@ -193,6 +194,15 @@ export class ModuleRun implements ProgramRun {
     );
   }
 }
+
+const cannotStart = (error: unknown): Error =>
+  OsError.is(error)
+    ? error
+    : new OsError(
+        "program_failed",
+        `A child process for the agent could not be started: ${(error as Error).message}. Look at the limits of open files and processes.`,
+        { retryable: true, cause: error },
+      );
 
 const DENIED_REMEDY =
   "A module agent has no files, network or programs of its own, and imports everything before it runs: let a tool do this (`sys.tool.call`)";

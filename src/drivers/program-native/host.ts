@@ -15,6 +15,8 @@ export type NativeProgram = (start: ProgramStart) => Promise<Json>;
 export type NativePrograms = {
   /** Runs agents of kind `markdown`. */
   readonly markdown?: NativeProgram;
+  /** Runs agents of kind `command`. */
+  readonly command?: NativeProgram;
   /** Runs agents of kind `native`, by the name in their program. */
   readonly native?: ReadonlyMap<string, NativeProgram>;
 };
@@ -65,6 +67,7 @@ function runOf(program: NativeProgram, start: ProgramStart, onEnd: () => void): 
 function programFor(programs: NativePrograms, { agent }: ProgramStart): NativeProgram {
   const { program, manifest } = agent;
   if (program.kind === "markdown" && programs.markdown !== undefined) return programs.markdown;
+  if (program.kind === "command" && programs.command !== undefined) return programs.command;
   const found = program.kind === "native" ? programs.native?.get(program.name) : undefined;
   if (found !== undefined) return found;
   const what =

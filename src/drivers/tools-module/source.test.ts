@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { createModuleSource } from "./source.ts";
+import { caller } from "../../../test/caller.ts";
 
 const CALCULATOR = fileURLToPath(new URL("./fixtures/calculator.ts", import.meta.url));
 const NO_TOOLS = fileURLToPath(new URL("./fixtures/no-tools.ts", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "reeve-module-"));
 const source = createModuleSource("calc", CALCULATOR);
 const call = async (name: string, args = {}, signal = new AbortController().signal): ReturnType<typeof source.call> =>
-  source.call(name, args, { key: "k-1", signal });
+  source.call(name, args, { ...caller(), key: "k-1", signal });
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -55,7 +56,9 @@ test("arguments that do not fit, and what the function throws, are failures in w
 
 test("a call that is given up while its module loads never runs, and a tool that is not there is not performed", async () => {
   const fresh = createModuleSource("calc", CALCULATOR);
-  expect(await fresh.call("pay", { to: "Ann" }, { key: "k-1", signal: AbortSignal.abort() })).toMatchObject({
+  expect(
+    await fresh.call("pay", { to: "Ann" }, { ...caller(), key: "k-1", signal: AbortSignal.abort() }),
+  ).toMatchObject({
     kind: "not_performed",
   });
   expect(await call("nothing")).toMatchObject({

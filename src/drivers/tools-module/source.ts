@@ -27,6 +27,7 @@ export function createModuleSource(name: string, file: string): ToolSource {
 }
 
 class ModuleSource implements ToolSource {
+  readonly isolation = "none";
   readonly #name: string;
   readonly #file: string;
   #loading: Promise<Loaded> | undefined;

@@ -1,0 +1,146 @@
+// Goal: what runs for a process runs in its workspace, with its own way out and no secret but as a placeholder; a repeated
+// dispatch begins where the first one did; a limit that ended it is named.
+// Method: ports that do as the test says and keep what they were asked.
+import { expect, test } from "vitest";
+import { caller } from "../../../test/caller.ts";
+import type { AgentManifest } from "../../abi/agents.ts";
+import { OsError } from "../../abi/errors.ts";
+import { egressRuleSchema, sandboxLimitsSchema } from "../../abi/isolation.ts";
+import type { Door, DoorSpec } from "../../ports/egress.ts";
+import type { Finished, SandboxSpec } from "../../ports/sandbox.ts";
+import type { CallOptions, NoteHeader, ToolOutcome } from "../../ports/tools.ts";
+import type { Workspace } from "../../ports/workspace.ts";
+import type { JobPorts } from "./job.ts";
+import { pythonTool, shellTool } from "./programs.ts";
+
+const limits = sandboxLimitsSchema.parse({});
+const usage = { cpuMs: 1, memoryPeakBytes: 1 };
+const finished = (exit: Partial<Finished["exit"]>, more: Partial<Finished> = {}): Finished =>
+  ({ exit: { kind: "exited", code: 0, ...usage, ...exit }, stdout: "", stderr: "", ...more }) as Finished;
+
+type Asked = {
+  readonly specs: SandboxSpec[];
+  readonly doors: DoorSpec[];
+  readonly log: string[];
+  readonly inputs: (string | undefined)[];
+};
+
+function ports(result: Finished | Error, { kept = false } = {}): { readonly ports: JobPorts; readonly asked: Asked } {
+  const asked: Asked = { specs: [], doors: [], log: [], inputs: [] };
+  const door: Door = {
+    folder: "/door",
+    env: {},
+    mounts: [],
+    wrap: (command) => command,
+    close: async () => void asked.log.push("door closed"),
+  };
+  const workspace = {
+    folder: "/workspace",
+    snapshot: async (call: number) => (asked.log.push(`snapshot ${call}`), !kept),
+    close: async () => void asked.log.push("let go"),
+  } as unknown as Workspace;
+  return {
+    asked,
+    ports: {
+      limits,
+      sandboxes: {
+        ready: async () => {},
+        run: async (spec: SandboxSpec, { input }: { readonly input?: string }) => {
+          asked.specs.push(spec);
+          asked.inputs.push(input);
+          asked.log.push("run");
+          if (result instanceof Error) throw result;
+          return result;
+        },
+      } as unknown as JobPorts["sandboxes"],
+      workspaces: {
+        open: async () => workspace,
+        rollback: async (_: unknown, to: number) => (asked.log.push(`rollback ${to}`), []),
+      } as unknown as JobPorts["workspaces"],
+      egress: {
+        open: async (spec: DoorSpec) => (asked.doors.push(spec), door),
+      } as unknown as JobPorts["egress"],
+    },
+  };
+}
+
+const options = (manifest: Partial<AgentManifest> = {}, noted: NoteHeader[] = []): CallOptions => ({
+  ...caller(manifest, noted),
+  call: 7,
+  key: "p.7",
+  signal: new AbortController().signal,
+});
+const rule = egressRuleSchema.parse({ host: "api.example.com" });
+
+test("a shell command runs in the workspace, which is kept before it, under the lower of each limit", async () => {
+  const { ports: given, asked } = ports(finished({ code: 3 }, { stdout: "out\n", stderr: "err\n" }));
+  const noted: NoteHeader[] = [];
+  const manifest = { limits: { memoryBytes: 32 * 2 ** 20, cpus: 99 }, secrets: ["GITHUB"] };
+  const outcome = await shellTool(given).run({ command: "ls", input: "in" }, options(manifest, noted));
+  expect(outcome).toEqual({
+    kind: "done",
+    content: {
+      text: "out\n[standard error]\nerr\n[exit status 3]",
+      data: { exitCode: 3, stdout: "out\n", stderr: "err\n" },
+    },
+  });
+  expect(asked.log).toEqual(["snapshot 7", "run", "let go"]);
+  expect(noted).toEqual([expect.objectContaining({ kind: "workspace.changed", what: "snapshot", before: 7 })]);
+  expect(asked.specs[0]).toMatchObject({
+    level: "process",
+    command: ["sh", "-c", "ls"],
+    env: { GITHUB: "reeve-secret:GITHUB" },
+    limits: { ...limits, memoryBytes: 32 * 2 ** 20 },
+    door: undefined,
+  });
+  expect(asked.inputs).toEqual(["in"]);
+});
+
+test("a way out is opened for the call alone, by the agent's rules, and closed after it", async () => {
+  const { ports: given, asked } = ports(finished({}));
+  await pythonTool(given).run({ code: "print(1)" }, options({ egress: [rule], secrets: ["KEY"] }));
+  expect(asked.doors).toMatchObject([{ rules: [rule], secrets: ["KEY"] }]);
+  expect(asked.log).toEqual(["snapshot 7", "run", "door closed", "let go"]);
+});
+
+test("dispatched again, it begins where the first one did; where that may have sent something, it is not run again", async () => {
+  const again = ports(finished({}), { kept: true });
+  await shellTool(again.ports).run({ command: "x" }, options());
+  expect(again.asked.log).toEqual(["snapshot 7", "rollback 7", "run", "let go"]);
+
+  const sent = ports(finished({}), { kept: true });
+  expect(await shellTool(sent.ports).run({ command: "x" }, options({ egress: [rule] }))).toMatchObject({
+    kind: "unknown",
+  });
+  expect(sent.asked.log).toEqual(["snapshot 7", "let go"]);
+});
+
+test("a limit, a crash and an end by the caller are told apart", async () => {
+  const outcomeOf = async (exit: object): Promise<ToolOutcome> =>
+    shellTool(ports(finished(exit)).ports).run({ command: "x" }, options());
+  expect(await outcomeOf({ kind: "limit", limit: "memory", max: 2 ** 28 })).toMatchObject({
+    kind: "failed",
+    content: { text: expect.stringContaining("more than 256 MB of memory"), data: { limit: "memory" } },
+  });
+  expect(await outcomeOf({ kind: "crashed", signal: "SIGSEGV" })).toMatchObject({
+    kind: "failed",
+    content: { text: "[ended by SIGSEGV]" },
+  });
+  expect(await outcomeOf({ kind: "killed" })).toMatchObject({ kind: "unknown" });
+});
+
+test("without a sandbox nothing is run, and that is certain; what broke later is not", async () => {
+  const none = new OsError("isolation_unavailable", "No sandbox here.");
+  expect(await shellTool(ports(none).ports).run({ command: "x" }, options())).toMatchObject({
+    kind: "not_performed",
+    error: { code: "isolation_unavailable" },
+  });
+  expect(await shellTool(ports(new Error("broken pipe")).ports).run({ command: "x" }, options())).toEqual({
+    kind: "unknown",
+    reason: "broken pipe",
+  });
+  expect(await shellTool(ports(none).ports).run({ command: 1 }, options())).toMatchObject({
+    kind: "failed",
+    content: { text: expect.stringContaining("command") },
+  });
+});
