@@ -9,6 +9,9 @@ import { rootOf } from "../src/drivers/sandbox-bubblewrap/profile.ts";
 /** Runs `true` and resolves when it is over; rejects if it did not run. */
 export type Start = () => Promise<void>;
 
+/** A peer that is set up once, and its version. */
+export type SandboxRuntime = { readonly version: string; readonly start: Start; readonly close: () => Promise<void> };
+
 /** An id that owns nothing, where sandboxes may not run as root. */
 const NOBODYS = 299_999;
 const unprivileged = process.geteuid?.() === 0 ? { uid: NOBODYS, gid: NOBODYS } : {};

@@ -2,10 +2,8 @@
 import { spawn } from "node:child_process";
 import { tmpdir } from "node:os";
 import { SandboxManager } from "@anthropic-ai/sandbox-runtime";
-import type { Start } from "../sandbox-contenders.ts";
+import type { SandboxRuntime, Start } from "../sandbox-contenders.ts";
 import { installedVersion } from "./installed.ts";
-
-export type SandboxRuntime = { readonly version: string; readonly start: Start; readonly close: () => Promise<void> };
 
 /** Or why it does not run here. */
 export async function openSandboxRuntime(): Promise<SandboxRuntime | string> {

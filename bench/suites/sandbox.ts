@@ -10,7 +10,7 @@ import { createSnippets } from "../../src/drivers/sandbox-quickjs/snippets.ts";
 import type { Sandbox, SandboxSpec, Snippets } from "../../src/ports/sandbox.ts";
 import { countOption, Missing, type Benchmark, type Context, type Result } from "../benchmark.ts";
 import { ensurePeers } from "../installation.ts";
-import { hardened, plain, runc, specOf, type Start } from "../sandbox-contenders.ts";
+import { hardened, plain, runc, type SandboxRuntime, specOf, type Start } from "../sandbox-contenders.ts";
 import { medianOrNull, quantile } from "../statistics.ts";
 import { figure, type Table } from "../table.ts";
 
@@ -121,7 +121,10 @@ async function peers(
 ): Promise<{ runc: Start | null; srt: Start | null; srtVersion: string }> {
   const runtime = await runc(await context.scratch.folder("runc"));
   if (runtime === null) notes.push("runc is not installed here (apt install runc), or does not run.");
-  const { openSandboxRuntime } = await import("../peers/sandbox-runtime.ts");
+  // By its address: it stands on a package that is installed for benchmarks alone.
+  const { openSandboxRuntime } = (await import(new URL("../peers/sandbox-runtime.ts", import.meta.url).href)) as {
+    readonly openSandboxRuntime: () => Promise<SandboxRuntime | string>;
+  };
   const srt = await openSandboxRuntime();
   if (typeof srt === "string") {
     notes.push(`sandbox-runtime does not run here: ${srt} (apt install socat ripgrep).`);
