@@ -82,6 +82,8 @@ async function playBatch(stage: Stage, recordings: readonly Recording[]): Promis
     upstreamUrl: upstream.url,
     sourceOf: (recording) => ({
       type: "mcp-stdio",
+      // It stands for the world, and the world is not kept in a box; what sandboxes cost is measured by `sandbox`.
+      isolation: "none",
       command: process.execPath,
       args: [
         harness.worldFile,
