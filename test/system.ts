@@ -188,7 +188,6 @@ const noWorkspaces: Workspaces = {
   snapshots: noWorkspace,
   commit: noWorkspace,
   rollback: noWorkspace,
-  remove: async () => {},
   close: async () => {},
 };
 

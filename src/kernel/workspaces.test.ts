@@ -25,7 +25,6 @@ function workspaces(asked: string[], answer: () => Differences = () => DIFFERENC
     commit: note("commit"),
     rollback: note("rollback"),
     snapshots: async () => [3, 7],
-    remove: async () => {},
     close: async () => {},
   };
 }

@@ -56,7 +56,5 @@ export interface Workspaces {
   commit(pid: ProcessId): Promise<Differences>;
   /** Puts it back to how it began or was last written back (`null`), or how it stood before a call. Answers with what that changed. */
   rollback(pid: ProcessId, to: number | null): Promise<Differences>;
-  /** Gives its room back. */
-  remove(pid: ProcessId): Promise<void>;
   close(): Promise<void>;
 }

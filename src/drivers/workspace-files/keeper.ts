@@ -1,4 +1,4 @@
-// All workspaces of a data folder, on the thread of worker.ts: made, mounted, found again, put away, removed.
+// All workspaces of a data folder, on the thread of worker.ts: made, mounted, found again, put away.
 import * as fs from "node:fs";
 import { join, resolve } from "node:path";
 import { OsError } from "../../abi/errors.ts";
@@ -51,13 +51,9 @@ export class Keeper {
     const folder = this.#folderOf(pid);
     const record = readRecord(folder);
     if (record === undefined)
-      throw new OsError(
-        "not_found",
-        `Process ${pid} has no workspace: none of its calls has needed one, or it was removed.`,
-        {
-          data: { what: "workspace", id: pid },
-        },
-      );
+      throw new OsError("not_found", `Process ${pid} has no workspace: none of its calls has needed one.`, {
+        data: { what: "workspace", id: pid },
+      });
     if (record.quota === "kernel") this.#mount(pid);
     const shelf = new Shelf(folder, record);
     this.#shelves.set(pid, shelf);
@@ -165,11 +161,6 @@ export class Keeper {
   #clear(pid: string): void {
     this.#disks.unmount(pid, { lazy: true });
     using(openRoot(this.#options.folder), (root) => removeAt(root, pid));
-  }
-
-  remove(pid: string): void {
-    this.#shelves.delete(pid);
-    this.#clear(pid);
   }
 
   close(): Promise<void> {

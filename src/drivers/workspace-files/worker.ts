@@ -19,7 +19,6 @@ export type Orders = {
   readonly removeFile: (pid: string, path: string) => void;
   readonly list: (pid: string, path: string) => readonly FileEntry[];
   readonly putAway: (pid: string) => boolean;
-  readonly remove: (pid: string) => void;
 };
 export type Order = {
   readonly id: number;
@@ -65,7 +64,6 @@ const ORDERS: Orders = {
   removeFile: (pid, path) => onPath(pid, path, (root) => removeFile(root, path)),
   list: (pid, path) => onPath(pid, path, (root) => listFolder(root, path)),
   putAway: (pid) => kept().putAway(pid),
-  remove: (pid) => kept().remove(pid),
 };
 
 async function answer({ id, name, args }: Order): Promise<Answer> {

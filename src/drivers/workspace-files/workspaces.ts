@@ -101,11 +101,6 @@ class FileWorkspaces implements Workspaces {
   commit = (pid: ProcessId) => this.#briefly(pid, () => this.#order("commit", pid));
   rollback = (pid: ProcessId, to: number | null) => this.#briefly(pid, () => this.#order("rollback", pid, to));
 
-  remove(pid: ProcessId): Promise<void> {
-    this.#rouse(pid);
-    return this.#order("remove", pid);
-  }
-
   async #briefly<T>(pid: ProcessId, use: () => Promise<T>): Promise<T> {
     this.#rouse(pid);
     try {

@@ -92,7 +92,9 @@ async function openDoor(egress: Egress, options: CallOptions): Promise<Door | un
 }
 
 function outcomeOf({ exit, stdout, stderr }: Finished, limits: SandboxLimits): ToolOutcome {
-  const said = { stdout, stderr };
+  const { cpuMs, memoryPeakBytes } = exit;
+  const used = { ...(cpuMs === null ? {} : { cpuMs }), ...(memoryPeakBytes === null ? {} : { memoryPeakBytes }) };
+  const said = { stdout, stderr, ...used };
   switch (exit.kind) {
     case "exited":
       return { kind: "done", content: contentOf(`exit status ${exit.code}`, { exitCode: exit.code, ...said }) };

@@ -81,7 +81,7 @@ test("a shell command runs in the workspace, which is kept before it, under the 
     kind: "done",
     content: {
       text: "out\n[standard error]\nerr\n[exit status 3]",
-      data: { exitCode: 3, stdout: "out\n", stderr: "err\n" },
+      data: { exitCode: 3, stdout: "out\n", stderr: "err\n", ...usage },
     },
   });
   expect(asked.log).toEqual(["snapshot 7", "run", "let go"]);
