@@ -8,7 +8,7 @@ import { afterAll, expect, it } from "vitest";
 import type { ProcessId } from "../../src/abi/ids.ts";
 import { Chance } from "../simulation/chance.ts";
 import { exitOf } from "./fixtures/events.ts";
-import { Project, type Server } from "./fixtures/project.ts";
+import { EndedEarly, Project, type Server } from "./fixtures/project.ts";
 
 const ROUNDS = Number(process.env["CRASH_ROUNDS"] ?? 25);
 const SEED = Number(process.env["SEED"] ?? 1);
@@ -54,6 +54,8 @@ afterAll(() => project.remove());
 const entries = (): string[] =>
   existsSync(ledgerFile) ? readFileSync(ledgerFile, "utf8").split("\n").filter(Boolean) : [];
 
+type Death = { readonly signal: NodeJS.Signals | null; readonly worked: string };
+
 /** Answers whatever is uncertain with what the ledger says. */
 async function settle({ client }: Server): Promise<void> {
   const { requests } = await client.human.list({});
@@ -83,16 +85,27 @@ async function work(server: Server, pids: Set<ProcessId>, kills: number): Promis
   }
 }
 
+/** Works until the server dies at `point`. What it recovers is written as well, so that it may die before it was ready. */
+async function untilKilled(point: string, pids: Set<ProcessId>, kills: number): Promise<Death> {
+  try {
+    const server = await project.up({ env: { REEVE_CRASH_AT_WRITE: point, LEDGER: ledgerFile } });
+    // Whatever was asked of the server when it died fails; nobody else may fail.
+    const worked = work(server, pids, kills).catch(String);
+    const { signal } = await server.ended;
+    return { signal, worked: String(await worked) };
+  } catch (error) {
+    if (!(error instanceof EndedEarly)) throw error;
+    return { signal: error.end.signal, worked: error.message };
+  }
+}
+
 it(`survives ${ROUNDS} kills: every entry once, every journal the same run`, async () => {
   const chance = new Chance(SEED);
   const pids = new Set<ProcessId>();
   for (let kills = 0; kills < ROUNDS; kills += 1) {
     const point = `${1 + chance.below(40)}:${chance.below(2) === 0 ? "before" : "after"}`;
-    const server = await project.up({ env: { REEVE_CRASH_AT_WRITE: point, LEDGER: ledgerFile } });
-    // Whatever was asked of the server when it died fails; nobody else may fail.
-    const worked = work(server, pids, kills).catch((error: unknown) => error);
-    const { signal } = await server.ended;
-    expect(signal, `seed ${SEED}, kill ${kills} at ${point}: ${String(await worked)}`).toBe("SIGKILL");
+    const { signal, worked } = await untilKilled(point, pids, kills);
+    expect(signal, `seed ${SEED}, kill ${kills} at ${point}: ${worked}`).toBe("SIGKILL");
   }
   const server = await project.up({ env: { LEDGER: ledgerFile } });
   const until = AbortSignal.timeout(PATIENCE_MS);
