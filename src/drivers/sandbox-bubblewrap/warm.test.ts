@@ -1,8 +1,8 @@
 // Goal: a sandbox that waited does what a fresh one would have done, for one job, and only for the kind of job that it was started for.
 // Method: jobs that can tell whether they share anything, and the user that they run under.
-import { mkdirSync, renameSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { needs } from "../../../test/needs.ts";
 import type { Sandbox, SandboxSpec } from "../../ports/sandbox.ts";
 import { ended, HAS_BUBBLEWRAP, IS_ROOT, openScene, specOf, type Ran, type Scene } from "./sandbox.fake.ts";
@@ -30,6 +30,53 @@ const JOBS: readonly (readonly [NonNullable<SandboxSpec["warm"]>, readonly [stri
   ],
 ];
 
+/** Ways for a program of Python to end, and things that it may find. */
+const PYTHONS = {
+  "an error": "def f(): return 1 / 0\nprint('before')\nf()",
+  "an error that stands on another": "try: [][0]\nexcept IndexError as e: raise ValueError('outer') from e",
+  "a text that is no program": "print('never')\nif:",
+  "an exit with words": "import sys\nsys.exit('good bye')",
+  "an exit from deep inside": "import os\nos._exit(7)",
+  "its names": "print(sorted(n for n in globals() if not n.startswith('__')), __name__)",
+  "itself as a module":
+    "class A: pass\nimport __main__, pickle\nprint(type(pickle.loads(pickle.dumps(A()))), __main__.A is A)",
+  "a file that it leaves open":
+    "f = open('/tmp/x', 'w')\nf.write('kept')\nimport atexit, os\natexit.register(lambda: print('at exit'))",
+  "a hook of its own": "import sys\nsys.excepthook = lambda *a: print('hook', a[0].__name__)\n1 / 0",
+  "streams that it closes": "import sys\nprint('said')\nsys.stdout.close()",
+  letters: "print('\u00e4\u4e2d\U0001f600')",
+  threads:
+    "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.05), print('late'))).start()\nprint('early')",
+  "a long text": `x = 0\n${"x += 1\n".repeat(10_000)}print(x)`,
+} as const;
+
+/** What differs from run to run is left out. */
+const likeness = ({ exit, ...said }: Ran): unknown => ({ ...said, exit: { ...exit, cpuMs: 0, memoryPeakBytes: 0 } });
+
+/** Sandboxes of this process in which a Python runs or waits. */
+const pythons = (): number[] =>
+  childrenOf(process.pid).filter((sandbox) =>
+    childrenOf(sandbox)
+      .flatMap(childrenOf)
+      .some((pid) => read(`/proc/${pid}/cmdline`).startsWith("python3\0")),
+  );
+
+const childrenOf = (pid: number): number[] =>
+  ls(`/proc/${pid}/task`).flatMap((thread) =>
+    read(`/proc/${pid}/task/${thread}/children`).split(" ").filter(Boolean).map(Number),
+  );
+
+/** What ends meanwhile has nothing to say. */
+const orEmpty = <T>(look: () => T, empty: T): T => {
+  try {
+    return look();
+  } catch {
+    return empty;
+  }
+};
+const read = (file: string): string => orEmpty(() => readFileSync(file, "utf8"), "");
+const ls = (folder: string): string[] => orEmpty(() => readdirSync(folder), []);
+
 needs("bubblewrap and root", HAS_BUBBLEWRAP && IS_ROOT)("sandboxes that wait", () => {
   let scene: Scene;
   beforeAll(() => void (scene = openScene({ shell: 1, python: 1, node: 1 })));
@@ -46,6 +93,23 @@ needs("bubblewrap and root", HAS_BUBBLEWRAP && IS_ROOT)("sandboxes that wait", (
       for (let round = 0; round < 3; round += 1) {
         expect(await job(scene.sandbox, spec)).toMatchObject({ out, err: "", exit: { kind: "exited", code: 3 } });
       }
+    });
+
+  for (const [what, text] of Object.entries(PYTHONS))
+    test(`Python ends alike, fresh and waited: ${what}`, async () => {
+      const spec = specOf({ command: ["python3", "-c", text], env: { PYTHONDONTWRITEBYTECODE: "1" } });
+      const { pid: _pid, ...fresh } = await job(scene.sandbox, spec);
+      const before = pythons();
+      // This one finds none waiting.
+      const { pid: first } = await job(scene.sandbox, { ...spec, warm: "python" });
+      const waits = await vi.waitFor(() => {
+        const waiting = pythons().filter((pid) => !before.includes(pid) && pid !== first);
+        expect(waiting).toHaveLength(1);
+        return waiting;
+      }, 20_000);
+      const { pid: own, ...waited } = await job(scene.sandbox, { ...spec, warm: "python" });
+      expect([own]).toEqual(waits);
+      expect(likeness(waited)).toEqual(likeness(fresh));
     });
 
   test("the pool hands out each once, only for the same place, and no more wait than may", async () => {

@@ -13,8 +13,8 @@ import { statSync } from "node:fs";
 import type { Socket } from "node:net";
 import type { SandboxSpec } from "../../ports/sandbox.ts";
 import type { Running } from "../../linux/running.ts";
+import { BOOTSTRAPS, type Interpreter } from "./bootstraps.ts";
 
-type Interpreter = NonNullable<SandboxSpec["warm"]>;
 export type WarmCounts = Readonly<Record<Interpreter, number>>;
 
 /** A sandbox whose time has not begun, and the pipe that its interpreter reads its program from. */
@@ -29,28 +29,6 @@ type Slot = Waiting & {
 
 /** A workspace that is gone must not be held for long by a sandbox that nobody will take. */
 const IDLE_MS_MAX = 60_000;
-
-/** Each reads the text from descriptor 3, closes that, and does with the text what its flag would have done. */
-const BOOTSTRAPS: Readonly<Record<Interpreter, string>> = {
-  shell: 'eval "$(cat <&3)" 3<&-',
-  python:
-    "exec((lambda f: (lambda t: (f.close(), compile(t, '<string>', 'exec'))[1])(f.read()))(__import__('os').fdopen(3, 'rb')))",
-  node: `{
-    const { readFileSync, closeSync } = require("fs");
-    const text = readFileSync(3, "utf8");
-    closeSync(3);
-    const vm = require("vm");
-    const importModuleDynamically = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-    let script;
-    try {
-      script = new vm.Script(text, { filename: "[eval]", importModuleDynamically });
-    } catch (error) {
-      if (!/import|export|await/.test(error.message)) throw error;
-      import("data:text/javascript," + encodeURIComponent(text));
-    }
-    script?.runInThisContext();
-  }`,
-};
 
 export class WarmPool {
   readonly #counts: WarmCounts;
@@ -87,7 +65,7 @@ export class WarmPool {
       void slot.running.kill();
       return undefined;
     }
-    slot.text.end(spec.command[2] ?? "");
+    slot.text.end((spec.command[2] ?? "") + BOOTSTRAPS[slot.interpreter].end);
     slot.running.begin();
     return slot.running;
   }
@@ -114,7 +92,7 @@ export class WarmPool {
     const interpreter = spec.warm;
     const place = placeOf(spec);
     const [program, flag] = spec.command;
-    const command = [program, flag ?? "", BOOTSTRAPS[interpreter]] as const;
+    const command = [program, flag ?? "", BOOTSTRAPS[interpreter].program] as const;
     const waiting = await this.#start({ ...spec, command: [...command], channel: true });
     const expiry = setTimeout(() => {
       this.#drop(slot);
