@@ -13,6 +13,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   readdirSync,
   readlinkSync,
   rmdirSync,
@@ -45,6 +46,8 @@ const DEATH_TIMEOUT_MS = 30_000;
 /** Attempts without a pause: most groups are empty by then. */
 const EAGER_ATTEMPTS = 8;
 const PAUSE_MS_MAX = 20;
+/** More than any file that is read again and again holds. */
+const GAUGE_BYTES = 4096;
 
 type Place = { readonly hierarchy: Hierarchy; readonly folder: string };
 
@@ -58,11 +61,13 @@ const field = (text: string, name: string): number => Number(new RegExp(`^${name
 export class Group {
   /** Those that are not removed yet. */
   #places: readonly Place[];
+  /** Open files of what is counted; they are looked at again and again. */
+  readonly #gauges = new Map<string, number>();
 
   constructor(places: readonly Place[], limits: GroupLimits) {
     this.#places = places;
     try {
-      for (const { folder } of places) makeFolder(folder);
+      for (const { folder, hierarchy } of places) makeFolder(folder, hierarchy);
       this.limit(limits);
     } catch (error) {
       this.#removeFolders();
@@ -118,20 +123,30 @@ export class Group {
   }
 
   usage(): Usage {
-    const read = (duty: Duty, first: string, second: string): string | undefined => {
-      const place = this.#places.find((candidate) => has(candidate, duty));
-      // A runtime that fails removes what it was given.
-      if (place === undefined || !existsSync(place.folder)) return undefined;
-      return readFileSync(join(place.folder, place.hierarchy.version === 2 ? second : first), "utf8");
-    };
-    const accounted = read("usage", "cpuacct.usage", "cpu.stat");
-    const peak = read("memory", "memory.max_usage_in_bytes", "memory.peak");
+    const accounted = this.#read("usage", "cpuacct.usage", "cpu.stat");
+    const peak = this.#read("memory", "memory.max_usage_in_bytes", "memory.peak");
     return {
       cpuMs: accounted === undefined ? null : cpuMsOf(accounted),
       memoryPeakBytes: peak === undefined ? null : Number(peak),
-      killedForMemory: field(read("memory", "memory.oom_control", "memory.events") ?? "", "oom_kill"),
-      forksRefused: field(read("pids", "pids.events", "pids.events") ?? "", "max"),
+      killedForMemory: field(this.#read("memory", "memory.oom_control", "memory.events") ?? "", "oom_kill"),
+      forksRefused: field(this.#read("pids", "pids.events", "pids.events") ?? "", "max"),
     };
+  }
+
+  /** `first` of version 1 or `second` of version 2. Undefined where nothing has that duty, or it is gone. */
+  #read(duty: Duty, first: string, second: string): string | undefined {
+    const place = this.#places.find((candidate) => has(candidate, duty));
+    if (place === undefined) return undefined;
+    const name = place.hierarchy.version === 2 ? second : first;
+    try {
+      const gauge = this.#gauges.get(name) ?? openSync(join(place.folder, name), "r");
+      this.#gauges.set(name, gauge);
+      return GAUGE.toString("latin1", 0, readSync(gauge, GAUGE, 0, GAUGE_BYTES, 0));
+    } catch (error) {
+      // A runtime that fails removes what it was given.
+      if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+      throw error;
+    }
   }
 
   /** Whoever is in it dies at once. */
@@ -171,10 +186,14 @@ export class Group {
   }
 
   #removeFolders(): boolean {
+    for (const gauge of this.#gauges.values()) closeSync(gauge);
+    this.#gauges.clear();
     this.#places = this.#places.filter(({ folder }) => !removeFolder(folder));
     return this.#places.length === 0;
   }
 }
+
+const GAUGE = Buffer.alloc(GAUGE_BYTES);
 
 function limitMemory({ folder, hierarchy }: Place, memoryBytes: number): void {
   if (hierarchy.version === 2) {
@@ -219,11 +238,21 @@ function killProcess(pid: number): void {
 }
 
 /** Groups of processors (version 1) are made without any, and let nobody in until they have some. */
-function makeFolder(folder: string): void {
+function makeFolder(folder: string, hierarchy: Hierarchy): void {
   mkdirSync(folder);
+  if (!hasProcessors(hierarchy)) return;
   for (const file of ["cpuset.cpus", "cpuset.mems"])
-    if (existsSync(join(folder, "cpuset.sched_load_balance")))
-      write(folder, file, readFileSync(join(dirname(folder), file), "utf8").trim());
+    write(folder, file, readFileSync(join(dirname(folder), file), "utf8").trim());
+}
+
+/** Asked once of each hierarchy. */
+const withProcessors = new WeakMap<Hierarchy, boolean>();
+function hasProcessors(hierarchy: Hierarchy): boolean {
+  const known = withProcessors.get(hierarchy);
+  if (known !== undefined) return known;
+  const found = hierarchy.version === 1 && existsSync(join(hierarchy.folder, "cpuset.sched_load_balance"));
+  withProcessors.set(hierarchy, found);
+  return found;
 }
 
 /** Whether it is gone. */
@@ -252,7 +281,7 @@ export class Groups {
     try {
       for (const [index, hierarchy] of hierarchies.entries()) {
         const folder = this.roots[index] ?? "";
-        makeFolder(folder);
+        makeFolder(folder, hierarchy);
         this.#closeRoots.push({ hierarchy, folder });
         const passed = ["memory", "pids", "cpu"].filter((duty) => hierarchy.duties.has(duty as Duty));
         if (hierarchy.version === 2 && passed.length > 0)

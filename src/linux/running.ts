@@ -11,7 +11,7 @@ import type { ChildProcess } from "node:child_process";
 import { closeSync, statfsSync } from "node:fs";
 import { constants as osConstants } from "node:os";
 import type { Socket } from "node:net";
-import { Transform, type Readable, type Writable } from "node:stream";
+import { Readable, type Writable } from "node:stream";
 import type { LimitMet, SandboxLimits } from "../abi/isolation.ts";
 import type { SandboxExit, SandboxProcess } from "../ports/sandbox.ts";
 import type { Usage } from "./cgroup.ts";
@@ -133,18 +133,19 @@ export class Running implements SandboxProcess {
     this.#options.bounds.kill();
   }
 
+  /** Reads from `source` only as fast as it is read itself. */
   #metered(source: Readable): Readable {
-    const meter = new Transform({
-      transform: (chunk: Buffer, _encoding, done) => {
-        const left = Math.max(0, this.#options.limits.outputBytes - this.#outputBytes);
-        this.#outputBytes += chunk.length;
-        if (chunk.length <= left) return done(null, chunk);
-        this.#end({ kind: "limit", limit: "output" });
-        done(null, left === 0 ? undefined : chunk.subarray(0, left));
-      },
+    const meter = new Readable({ read: () => void source.resume() });
+    source.pause();
+    source.on("data", (chunk: Buffer) => {
+      const left = Math.max(0, this.#options.limits.outputBytes - this.#outputBytes);
+      this.#outputBytes += chunk.length;
+      if (chunk.length > left) this.#end({ kind: "limit", limit: "output" });
+      const passed = chunk.length <= left ? chunk : chunk.subarray(0, left);
+      if (passed.length > 0 && !meter.push(passed)) source.pause();
     });
-    source.on("error", () => meter.end());
-    return source.pipe(meter);
+    for (const event of ["end", "error", "close"]) source.once(event, () => void meter.push(null));
+    return meter;
   }
 
   #lookAt(pauseMs: number): void {

@@ -66,7 +66,7 @@ const limitsOf = ({ fileBytesMax, cpuSecondsMax }: Front): [string, string] => [
   String(cpuSecondsMax),
 ];
 /** A limit that is below already cannot be raised to this one, and need not be. */
-const LIMITS = `ulimit -c 0; ulimit -n ${DESCRIPTORS_MAX} 2>/dev/null || :; ulimit -f "$1" 2>/dev/null || :; ulimit -t "$2" 2>/dev/null || :`;
+const LIMITS = `ulimit -c 0; { ulimit -n ${DESCRIPTORS_MAX} || :; ulimit -f "$1" || :; ulimit -t "$2" || :; } 2>/dev/null`;
 
 /** Bash takes a socket on its standard input for a login from far away, and would read files of its user. */
 const shellFor = ({ strays }: Front): [string, ...string[]] =>
