@@ -1,5 +1,5 @@
-// The shell that stands in front of bubblewrap: enters the control groups, lowers the limits of processes, closes what Reeve itself was
-// started with, and becomes bubblewrap.
+// What stands in front of bubblewrap: it enters the control groups, lowers the limits of processes, closes what Reeve itself was started
+// with, and becomes bubblewrap. It is a program of a dozen system calls (fronts.ts) or, where that cannot be, a shell.
 //
 // It joins before it is anything else, so the whole of what follows, bubblewrap too, is in the groups from its first instruction; no
 // window is left in which Reeve could die between a start and a join.
@@ -9,7 +9,7 @@
 // over to the sandbox's user id with `setpriv`. That costs milliseconds, so it is done only where it is needed.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 
-const DESCRIPTORS_MAX = 1024;
+export const DESCRIPTORS_MAX = 1024;
 /** Doors of control groups stand here and in the numbers behind it; the shell's redirections know one digit. */
 const FIRST_DOOR = 4;
 const ONE_DIGIT_MAX = 9;
@@ -37,13 +37,13 @@ export type Front = {
 /** A program and its arguments. */
 export type CommandLine = readonly [string, ...string[]];
 
-/** The front that runs under the sandbox's user id from its first instruction. */
+/** The shell that runs under the sandbox's user id from its first instruction. */
 export function frontOf(front: Front): CommandLine {
   const script = `${joining(front)}; ${LIMITS}; shift 2; exec ${front.bwrap} "$@" ${closing(front)}`;
   return [...shellFor(front), script, NAME, ...limitsOf(front), ...front.args];
 }
 
-/** The front that begins as root. */
+/** The shell that begins as root. */
 export function hiddenFrontOf(front: Front, { uid, meeting, hidden }: Meeting): CommandLine {
   const sources = hidden.flatMap(({ name, path, device, inode }) => [name, path, `${device}:${inode}`]);
   const script = hiddenScript(front);
@@ -53,7 +53,8 @@ export function hiddenFrontOf(front: Front, { uid, meeting, hidden }: Meeting): 
   ] as unknown as CommandLine;
 }
 
-const doorNumbers = ({ doors }: Front): number[] => Array.from({ length: doors }, (_, index) => FIRST_DOOR + index);
+export const doorNumbers = ({ doors }: Pick<Front, "doors">): number[] =>
+  Array.from({ length: doors }, (_, index) => FIRST_DOOR + index);
 const joining = (front: Front): string =>
   doorNumbers(front)
     .map((number) => `echo 0 >&${number} || exit 125`)

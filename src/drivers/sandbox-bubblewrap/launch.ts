@@ -12,6 +12,7 @@ import { constants, openSync, closeSync } from "node:fs";
 import { Socket } from "node:net";
 import type { Mount } from "../../ports/sandbox.ts";
 import { frontOf, hiddenFrontOf, type Hidden } from "./front.ts";
+import type { Fronts } from "./fronts.ts";
 import type { Source } from "../../linux/mounts.ts";
 import { HOME, profileOf, setenv, type Given, type Place, type World } from "./profile.ts";
 
@@ -32,6 +33,7 @@ export type LaunchSpec = Omit<World, "root"> & {
 /** What is the same for all starts. */
 export type Launcher = {
   readonly bwrap: string;
+  readonly fronts: Fronts;
   readonly filterFile: string;
   /** A descriptor that stands for the prepared /etc. */
   readonly etc: number;
@@ -53,7 +55,7 @@ const MARK = "A sandbox of Reeve.\n";
 const SPAWN = { cwd: "/", detached: true } as const;
 
 export function launch(launcher: Launcher, spec: LaunchSpec): Launched {
-  const { bwrap, filterFile, etc, root, meeting, inherited } = launcher;
+  const { bwrap, fronts, filterFile, etc, root, meeting, inherited } = launcher;
   const { uid } = spec;
   const stdio: ("pipe" | "ignore" | number)[] = ["pipe", "pipe", "pipe", spec.channel ? "pipe" : "ignore"];
   const pass = (what: "pipe" | number): number => stdio.push(what) - 1;
@@ -86,9 +88,16 @@ export function launch(launcher: Launcher, spec: LaunchSpec): Launched {
       args: profileOf({ ...spec, root }, given),
     };
     const isRoots = uid !== undefined && hidden.length > 0;
-    const [program, ...args] = isRoots ? hiddenFrontOf(front, { uid, meeting, hidden }) : frontOf(front);
+    const native = isRoots ? undefined : fronts.programFor(front);
+    const [program, ...args] =
+      native !== undefined
+        ? ([native, ...front.args] as const)
+        : isRoots
+          ? hiddenFrontOf(front, { uid, meeting, hidden })
+          : frontOf(front);
     const child = spawn(program, args, {
       ...SPAWN,
+      ...(native === undefined ? {} : { argv0: bwrap }),
       stdio,
       env: isRoots ? { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" } : {},
       ...(uid === undefined || isRoots ? {} : { uid, gid: uid }),

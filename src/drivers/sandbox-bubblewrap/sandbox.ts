@@ -33,6 +33,7 @@ import { ETC_TEXT, makeEtc } from "../../linux/etc-folder.ts";
 import { filterFor } from "./filter.ts";
 import { architecture, explain, findBubblewrap, fingerprintOf, layersOf, mayChangeUser } from "./host.ts";
 import { canClose, frontOf, inherited } from "./front.ts";
+import { frontProgram, Fronts } from "./fronts.ts";
 import { launch, ownEnv, type Launched, type Launcher } from "./launch.ts";
 import { LooseBounds } from "../../linux/loose-bounds.ts";
 import { isFoundByAll } from "../../linux/mounts.ts";
@@ -290,6 +291,7 @@ function layGround({ folder, uids }: BubblewrapOptions, bwrap: string, layout: R
   return {
     launcher: {
       bwrap,
+      fronts: new Fronts(join(own, "fronts"), architecture()),
       filterFile,
       etc: openSync(etc, constants.O_RDONLY | constants.O_DIRECTORY),
       root: rootOf(),
@@ -320,9 +322,12 @@ async function clear({ launcher, groups, watchdog, temporary }: Ground): Promise
   await watchdog.close();
 }
 
+const SAMPLE_WORK = { doors: 1, strays: [], fileBytesMax: 1, cpuSecondsMax: 1 };
+
 /** The profile as text, with stand-ins for what differs from start to start. */
 const sampleOf = ({ bwrap, root }: Launcher): Readonly<Record<string, unknown>> => ({
-  front: frontOf({ bwrap, doors: 1, strays: [], fileBytesMax: 1, cpuSecondsMax: 1, args: [] }),
+  front: frontOf({ ...SAMPLE_WORK, bwrap, args: [] }),
+  program: Buffer.from(frontProgram({ ...SAMPLE_WORK, bwrap }, architecture())).toString("base64"),
   filter: Buffer.from(filterFor(architecture())).toString("base64"),
   args: profileOf({ command: ["true"], cwd: "/ws", diskBytes: 1, root }, { filter: 5, etc: 6, ready: 7, mounts: [] }),
   home: HOME,

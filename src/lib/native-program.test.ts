@@ -1,0 +1,114 @@
+// Goal: an assembled program makes its calls and becomes the other one, on both architectures. Method: it is run, the one of the other
+// architecture by an emulator.
+import { execFileSync, spawnSync } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { needs } from "../../test/needs.ts";
+import { assemble, RESULT, type NativeProgram } from "./native-program.ts";
+import type { Architecture } from "./system-calls.ts";
+
+const OWN = process.arch === "arm64" ? "arm64" : "x64";
+const EMULATORS: Readonly<Record<Architecture, string>> = { x64: "qemu-x86_64-static", arm64: "qemu-aarch64-static" };
+const has = (program: string): boolean => spawnSync(program, ["--version"]).error === undefined;
+
+const NO_FILE: NativeProgram = { steps: [], becomes: "/nowhere/at/all", onFailure: "It is not there." };
+
+for (const architecture of ["x64", "arm64"] as const) {
+  const emulator = architecture === OWN ? [] : [EMULATORS[architecture]];
+  const runs = process.platform === "linux" && emulator.every(has);
+  needs(architecture === OWN ? "Linux" : (emulator[0] ?? ""), runs)(`on ${architecture}`, () => {
+    const held = {} as { folder: string };
+    beforeAll(() => void (held.folder = mkdtempSync(join(tmpdir(), "reeve-native-"))));
+    afterAll(() => rmSync(held.folder, { recursive: true, force: true }));
+
+    const run = (program: NativeProgram, args: readonly string[], stdio: readonly (number | "pipe")[] = []) => {
+      const file = join(held.folder, "program");
+      rmSync(file, { force: true });
+      writeFileSync(file, assemble(program, architecture), { mode: 0o755 });
+      const [first = file, ...rest] = [...emulator, file, ...args];
+      const { status, stdout, stderr } = spawnSync(first, rest, {
+        env: { PATH: "/usr/bin:/bin", GIVEN: "in the environment" },
+        stdio: ["ignore", "pipe", "pipe", ...stdio],
+        encoding: "utf8",
+      });
+      return { status, stdout, stderr };
+    };
+
+    test("it makes its calls in order, and becomes a program with its own arguments and environment", () => {
+      const written = join(held.folder, "written");
+      const descriptor = openSync(written, "w");
+      try {
+        const told = run(
+          {
+            steps: [
+              { call: "write", args: [3, Buffer.from("one "), 4], isNeeded: true },
+              { call: "write", args: [3, Buffer.from("two"), 3], isNeeded: true },
+              { call: "close", args: [99] },
+              { call: "close", args: [3], isNeeded: true },
+            ],
+            becomes: "/bin/sh",
+            onFailure: "never said",
+          },
+          ["-c", 'echo "$1 $GIVEN"; { echo x >&3; } 2>/dev/null || echo closed', "name", "an argument"],
+          [descriptor],
+        );
+        expect(told).toEqual({ status: 0, stdout: "an argument in the environment\nclosed\n", stderr: "" });
+        expect(readFileSync(written, "utf8")).toBe("one two");
+      } finally {
+        closeSync(descriptor);
+      }
+    });
+
+    test("a call gets what the one before it answered, and what it becomes is an argument", () => {
+      const steps = [
+        { call: "dup", args: [1], isNeeded: true },
+        { call: "write", args: [RESULT, Buffer.from("said\n"), 5], isNeeded: true },
+      ] as const;
+      expect(run({ steps, becomes: 1, onFailure: "never said" }, ["/bin/echo", "a", "b"])).toEqual({
+        status: 0,
+        stdout: "said\na b\n",
+        stderr: "",
+      });
+    });
+
+    test("it ends where a step that is needed fails, and where the other program is not there", () => {
+      const failing: NativeProgram = {
+        steps: [
+          { call: "write", args: [77, Buffer.from("x"), 1], isNeeded: true },
+          { call: "write", args: [1, Buffer.from("never"), 5] },
+        ],
+        becomes: "/bin/true",
+        onFailure: "It could not be written.",
+      };
+      expect(run(failing, [])).toEqual({ status: 125, stdout: "", stderr: "It could not be written.\n" });
+      expect(run(NO_FILE, [])).toEqual({ status: 125, stdout: "", stderr: "It is not there.\n" });
+    });
+  });
+}
+
+describe("what cannot be assembled", () => {
+  test("a call that the architecture does not have, and more arguments than four", () => {
+    const of = (call: string, count: number): NativeProgram => ({
+      ...NO_FILE,
+      steps: [{ call, args: Array.from({ length: count }, () => 0) }],
+    });
+    expect(() => assemble(of("open", 3), "arm64")).toThrow(/arm64 has no system call open/);
+    expect(() => assemble(of("mmap", 6), "x64")).toThrow(/four/);
+  });
+});
+
+needs("readelf", has("readelf"))("its form", () => {
+  test.each(["x64", "arm64"] as const)("is read by others (%s)", (architecture) => {
+    const folder = mkdtempSync(join(tmpdir(), "reeve-native-"));
+    try {
+      writeFileSync(join(folder, "program"), assemble(NO_FILE, architecture));
+      const said = execFileSync("readelf", ["-hlW", join(folder, "program")], { encoding: "utf8" });
+      expect(said).toMatch(/Type:\s+EXEC/);
+      expect(said).toMatch(/LOAD\s+0x0+ 0x0*400000 .* R E/);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});

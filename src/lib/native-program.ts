@@ -1,0 +1,190 @@
+// Programs of a few system calls that then become another program, assembled here for x86-64 and arm64 as ELF files of some hundred bytes.
+//
+// They need nothing: no library, no interpreter, no compiler. Where a shell would do the same, starting the shell takes several times
+// as long as all that it does.
+//
+// Sources: the ELF-64 format (System V ABI, chapter 4), and how Linux hands over arguments and makes system calls on either processor
+// (syscall(2), execve(2)).
+//
+// Invariants:
+//   N1. Where a step that is needed fails, or the other program cannot be had, it says so on standard error and ends with FAILED; nothing
+//       further is done.
+import { freeCalls, checkedCalls, deniedCalls, type Architecture } from "./system-calls.ts";
+
+/** How it ends where it could not do what it was made for. */
+export const FAILED = 125;
+
+/** Bytes stand in memory, and the call gets their address. `RESULT`, first argument only: what the last call answered. */
+export type Argument = number | Uint8Array | typeof RESULT;
+export const RESULT = Symbol("what the last call answered");
+
+/** `isNeeded`: an answer below zero is a failure. */
+export type Step = { readonly call: string; readonly args: readonly Argument[]; readonly isNeeded?: boolean };
+
+export type NativeProgram = {
+  readonly steps: readonly Step[];
+  /** What it becomes: a path, or the argument at this place, with the arguments from there on. */
+  readonly becomes: string | number;
+  /** Said where it fails. */
+  readonly onFailure: string;
+};
+
+const BASE = 0x40_0000;
+const FILE_HEADER_BYTES = 64;
+const SEGMENT_HEADER_BYTES = 56;
+const HEADER_BYTES = FILE_HEADER_BYTES + SEGMENT_HEADER_BYTES;
+const MACHINES: Readonly<Record<Architecture, number>> = { x64: 62, arm64: 183 };
+const STDERR = 2;
+const WORD_BYTES = 8;
+
+/** What code is made of: bytes, or a jump to the end of all steps that was not wanted. */
+type Assembler = {
+  readonly call: (number: number, args: readonly (number | typeof RESULT)[]) => Buffer;
+  /** Over to what stands `distance` bytes behind this, if the last answer was below zero. */
+  readonly ifFailed: (distance: number) => Buffer;
+  readonly become: (execve: number, path: number | undefined, place: number) => Buffer;
+};
+
+/** The program as an ELF file. Throws `RangeError` for a call that the architecture does not have. */
+export function assemble(program: NativeProgram, architecture: Architecture): Uint8Array {
+  // Addresses have a fixed length in the code, so the first round tells how long it is.
+  const { length } = codeOf(program, architecture, new Data(0)).code;
+  const { code, data } = codeOf(program, architecture, new Data(BASE + HEADER_BYTES + length));
+  const file = Buffer.concat([Buffer.alloc(HEADER_BYTES), code, data.bytes]);
+  file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]); // of 64 bits, little-endian
+  const half = (at: number, value: number): number => file.writeUInt16LE(value, at);
+  const long = (at: number, value: number): number => file.writeBigUInt64LE(BigInt(value), at);
+  half(16, 2); // an executable
+  half(18, MACHINES[architecture]);
+  file.writeUInt32LE(1, 20);
+  long(24, BASE + HEADER_BYTES); // where it begins
+  long(32, FILE_HEADER_BYTES); // where the table of segments is
+  half(52, FILE_HEADER_BYTES);
+  half(54, SEGMENT_HEADER_BYTES);
+  half(56, 1);
+  // The one segment is the whole file, to be read and executed.
+  file.writeUInt32LE(1, 64);
+  file.writeUInt32LE(0b101, 68);
+  for (const [at, value] of [
+    [80, BASE],
+    [88, BASE],
+    [96, file.length],
+    [104, file.length],
+    [112, 0x1000],
+  ] as const)
+    long(at, value);
+  return file;
+}
+
+class Data {
+  readonly #at: number;
+  readonly #parts: Uint8Array[] = [];
+  #length = 0;
+
+  constructor(at: number) {
+    this.#at = at;
+  }
+
+  get bytes(): Buffer {
+    return Buffer.concat(this.#parts);
+  }
+
+  /** Its address; on a boundary of words, as numbers in it have to be. */
+  place(bytes: Uint8Array): number {
+    const start = Math.ceil((this.#at + this.#length) / WORD_BYTES) * WORD_BYTES - this.#at;
+    this.#parts.push(Buffer.alloc(start - this.#length), bytes);
+    this.#length = start + bytes.length;
+    return this.#at + start;
+  }
+}
+
+function codeOf(
+  { steps, becomes, onFailure }: NativeProgram,
+  architecture: Architecture,
+  data: Data,
+): { code: Buffer; data: Data } {
+  const { call, ifFailed, become } = ASSEMBLERS[architecture];
+  const number = (name: string): number => numberOf(name, architecture);
+  const made = steps.map(({ call: name, args, isNeeded }) => ({
+    bytes: call(
+      number(name),
+      args.map((arg) => (arg instanceof Uint8Array ? data.place(arg) : arg)),
+    ),
+    isNeeded: isNeeded === true,
+  }));
+  const path = typeof becomes === "string" ? data.place(Buffer.from(`${becomes}\0`)) : undefined;
+  const said = Buffer.from(`${onFailure}\n`);
+  const end = become(number("execve"), path, typeof becomes === "number" ? becomes : 0);
+  const failure = [call(number("write"), [STDERR, data.place(said), said.length]), call(number("exit"), [FAILED])];
+  // From the end, since a jump has to know how far it is.
+  let behind = end.length;
+  const parts = made.toReversed().map(({ bytes, isNeeded }) => {
+    const part = isNeeded ? Buffer.concat([bytes, ifFailed(behind)]) : bytes;
+    behind += part.length;
+    return part;
+  });
+  return { code: Buffer.concat([...parts.toReversed(), end, ...failure]), data };
+}
+
+function numberOf(name: string, architecture: Architecture): number {
+  const tables = [freeCalls(architecture), checkedCalls(architecture), deniedCalls(architecture)];
+  const number = tables.map((table) => table.get(name)).find((found) => found !== undefined);
+  if (number === undefined) throw new RangeError(`${architecture} has no system call ${name}`);
+  return number;
+}
+
+const le32 = (value: number): number[] => [value, value >>> 8, value >>> 16, value >>> 24].map((byte) => byte & 0xff);
+
+/** Arguments go into rdi, rsi, rdx and r10, the number into rax; rsp points at the number of arguments, and those behind it. */
+const x64: Assembler = {
+  call: (number, args) =>
+    Buffer.from([
+      ...args.flatMap((arg, at) =>
+        arg === RESULT ? [0x48, 0x89, 0xc7] : [...(MOVES_X64[at] ?? never()), ...le32(arg)],
+      ),
+      ...[0xb8, ...le32(number), 0x0f, 0x05],
+    ]),
+  ifFailed: (distance) => Buffer.from([0x48, 0x85, 0xc0, 0x0f, 0x88, ...le32(distance)]), // test rax, rax; js
+  become: (execve, path, place) => {
+    const own = WORD_BYTES * (1 + place);
+    return Buffer.from([
+      ...(path === undefined ? [0x48, 0x8b, 0x7c, 0x24, own] : [0xbf, ...le32(path)]), // mov rdi, [rsp + own]
+      ...[0x48, 0x8d, 0x74, 0x24, own], // lea rsi, [rsp + own]
+      ...[0x48, 0x8b, 0x04, 0x24], // mov rax, [rsp]
+      ...[0x48, 0x8d, 0x54, 0xc4, 2 * WORD_BYTES], // lea rdx, [rsp + 8 * rax + 16]: the environment
+      ...[0xb8, ...le32(execve), 0x0f, 0x05],
+    ]);
+  },
+};
+const MOVES_X64 = [[0xbf], [0xbe], [0xba], [0x41, 0xba]] as const;
+
+/** Arguments go into x0 to x3, the number into x8; sp points at the number of arguments, and those behind it. */
+const arm64: Assembler = {
+  call: (number, args) =>
+    words([...args.flatMap((arg, at) => (arg === RESULT ? [] : load(at, arg))), ...load(8, number), SERVICE]),
+  ifFailed: (distance) => words([0xb7f8_0000 | ((distance / 4 + 1) << 5)]), // tbnz x0, 63
+  become: (execve, path, place) => {
+    const own = 1 + place;
+    return words([
+      ...(path === undefined ? [0xf940_03e0 | (own << 10)] : load(0, path)), // ldr x0, [sp, own words]
+      0x9100_03e1 | ((own * WORD_BYTES) << 10), // add x1, sp, own words
+      0xf940_03e2, // ldr x2, [sp]
+      0x8b22_6fe2, // add x2, sp, x2, lsl 3
+      0x9100_4042, // add x2, x2, 16: the environment
+      ...[...load(8, execve), SERVICE],
+    ]);
+  },
+};
+const SERVICE = 0xd400_0001;
+/** movz and movk: the lower and the upper half. */
+const load = (register: number, value: number): number[] => [
+  0xd280_0000 | ((value & 0xffff) << 5) | register,
+  0xf2a0_0000 | ((value >>> 16) << 5) | register,
+];
+const words = (values: readonly number[]): Buffer => Buffer.from(values.flatMap(le32));
+
+const ASSEMBLERS: Readonly<Record<Architecture, Assembler>> = { x64, arm64 };
+
+function never(): never {
+  throw new RangeError("A step has at most four arguments.");
+}
