@@ -1,24 +1,19 @@
 // Goal: an assembled program makes its calls and becomes the other one, on both architectures. Method: it is run, the one of the other
 // architecture by an emulator.
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { emulationOf } from "../../test/emulator.ts";
 import { needs } from "../../test/needs.ts";
 import { assemble, RESULT, type NativeProgram } from "./native-program.ts";
-import type { Architecture } from "./system-calls.ts";
-
-const OWN = process.arch === "arm64" ? "arm64" : "x64";
-const EMULATORS: Readonly<Record<Architecture, string>> = { x64: "qemu-x86_64-static", arm64: "qemu-aarch64-static" };
-const has = (program: string): boolean => spawnSync(program, ["--version"]).error === undefined;
 
 const NO_FILE: NativeProgram = { steps: [], becomes: "/nowhere/at/all", onFailure: "It is not there." };
 
 for (const architecture of ["x64", "arm64"] as const) {
-  const emulator = architecture === OWN ? [] : [EMULATORS[architecture]];
-  const runs = process.platform === "linux" && emulator.every(has);
-  needs(architecture === OWN ? "Linux" : (emulator[0] ?? ""), runs)(`on ${architecture}`, () => {
+  const { name, before, isHere } = emulationOf(architecture);
+  needs(name, isHere)(`on ${architecture}`, () => {
     const held = {} as { folder: string };
     beforeAll(() => void (held.folder = mkdtempSync(join(tmpdir(), "reeve-native-"))));
     afterAll(() => rmSync(held.folder, { recursive: true, force: true }));
@@ -27,7 +22,7 @@ for (const architecture of ["x64", "arm64"] as const) {
       const file = join(held.folder, "program");
       rmSync(file, { force: true });
       writeFileSync(file, assemble(program, architecture), { mode: 0o755 });
-      const [first = file, ...rest] = [...emulator, file, ...args];
+      const [first = file, ...rest] = [...before, file, ...args];
       const { status, stdout, stderr } = spawnSync(first, rest, {
         env: { PATH: "/usr/bin:/bin", GIVEN: "in the environment" },
         stdio: ["ignore", "pipe", "pipe", ...stdio],
@@ -96,19 +91,5 @@ describe("what cannot be assembled", () => {
     });
     expect(() => assemble(of("open", 3), "arm64")).toThrow(/arm64 has no system call open/);
     expect(() => assemble(of("mmap", 6), "x64")).toThrow(/four/);
-  });
-});
-
-needs("readelf", has("readelf"))("its form", () => {
-  test.each(["x64", "arm64"] as const)("is read by others (%s)", (architecture) => {
-    const folder = mkdtempSync(join(tmpdir(), "reeve-native-"));
-    try {
-      writeFileSync(join(folder, "program"), assemble(NO_FILE, architecture));
-      const said = execFileSync("readelf", ["-hlW", join(folder, "program")], { encoding: "utf8" });
-      expect(said).toMatch(/Type:\s+EXEC/);
-      expect(said).toMatch(/LOAD\s+0x0+ 0x0*400000 .* R E/);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
   });
 });

@@ -3,12 +3,12 @@
 // They need nothing: no library, no interpreter, no compiler. Where a shell would do the same, starting the shell takes several times
 // as long as all that it does.
 //
-// Sources: the ELF-64 format (System V ABI, chapter 4), and how Linux hands over arguments and makes system calls on either processor
-// (syscall(2), execve(2)).
+// Source: how Linux hands over arguments and makes system calls on either processor (syscall(2), execve(2)).
 //
 // Invariants:
 //   N1. Where a step that is needed fails, or the other program cannot be had, it says so on standard error and ends with FAILED; nothing
 //       further is done.
+import { BASE, HEADER_BYTES, writeHeader } from "./elf.ts";
 import { freeCalls, checkedCalls, deniedCalls, type Architecture } from "./system-calls.ts";
 
 /** How it ends where it could not do what it was made for. */
@@ -29,11 +29,6 @@ export type NativeProgram = {
   readonly onFailure: string;
 };
 
-const BASE = 0x40_0000;
-const FILE_HEADER_BYTES = 64;
-const SEGMENT_HEADER_BYTES = 56;
-const HEADER_BYTES = FILE_HEADER_BYTES + SEGMENT_HEADER_BYTES;
-const MACHINES: Readonly<Record<Architecture, number>> = { x64: 62, arm64: 183 };
 const STDERR = 2;
 const WORD_BYTES = 8;
 
@@ -51,28 +46,7 @@ export function assemble(program: NativeProgram, architecture: Architecture): Ui
   const { length } = codeOf(program, architecture, new Data(0)).code;
   const { code, data } = codeOf(program, architecture, new Data(BASE + HEADER_BYTES + length));
   const file = Buffer.concat([Buffer.alloc(HEADER_BYTES), code, data.bytes]);
-  file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]); // of 64 bits, little-endian
-  const half = (at: number, value: number): number => file.writeUInt16LE(value, at);
-  const long = (at: number, value: number): number => file.writeBigUInt64LE(BigInt(value), at);
-  half(16, 2); // an executable
-  half(18, MACHINES[architecture]);
-  file.writeUInt32LE(1, 20);
-  long(24, BASE + HEADER_BYTES); // where it begins
-  long(32, FILE_HEADER_BYTES); // where the table of segments is
-  half(52, FILE_HEADER_BYTES);
-  half(54, SEGMENT_HEADER_BYTES);
-  half(56, 1);
-  // The one segment is the whole file, to be read and executed.
-  file.writeUInt32LE(1, 64);
-  file.writeUInt32LE(0b101, 68);
-  for (const [at, value] of [
-    [80, BASE],
-    [88, BASE],
-    [96, file.length],
-    [104, file.length],
-    [112, 0x1000],
-  ] as const)
-    long(at, value);
+  writeHeader(file, { architecture, codeAt: HEADER_BYTES, access: "read, execute" });
   return file;
 }
 

@@ -9,7 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
-import { assembleProber, call, type Architecture, type Call } from "./prober.ts";
+import type { Architecture } from "../../lib/system-calls.ts";
+import { assembleProber, call, type Call } from "./prober.ts";
 
 export type Bait = {
   readonly folder: string;

@@ -7,7 +7,8 @@ import type { Bait } from "./bait.ts";
 import type { InsideBait } from "./inside.ts";
 import type { Payload, ProbePayload, ScriptPayload } from "./payload.ts";
 import { BOMB, INSIDE, STORM } from "./programs.ts";
-import { assembleProber, readResults, type Architecture, type Group, type Results } from "./prober.ts";
+import type { Architecture } from "../../lib/system-calls.ts";
+import { assembleProber, readResults, type Group, type Results } from "./prober.ts";
 
 export type Kit = {
   readonly mounts: readonly Mount[];

@@ -5,8 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { emulationOf } from "../../../test/emulator.ts";
 import { needs } from "../../../test/needs.ts";
-import { assembleProber, call, readResults, type Architecture, type Group } from "./prober.ts";
+import { assembleProber, call, readResults, type Group } from "./prober.ts";
 
 const groups: readonly Group[] = [
   {
@@ -43,23 +44,25 @@ describe("its form", () => {
   });
 });
 
-const isKnown = process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64");
-needs("Linux on x86-64 or arm64", isKnown)("its run", () => {
-  const folder = mkdtempSync(join(tmpdir(), "reeve-prober-"));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+for (const architecture of ["x64", "arm64"] as const) {
+  const { name, before, isHere } = emulationOf(architecture);
+  needs(name, isHere)(`its run on ${architecture}`, () => {
+    const folder = mkdtempSync(join(tmpdir(), "reeve-prober-"));
+    afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  it("answers each call, goes on behind a group that died, and says of what is not there ENOSYS", () => {
-    const architecture = process.arch as Architecture;
-    const file = join(folder, "prober");
-    writeFileSync(file, assembleProber(groups, architecture), { mode: 0o755 });
-    const results = readResults(groups, architecture, execFileSync(file));
-    const [opened, ...reads] = results.get("file") ?? [];
-    expect(opened).toBeGreaterThan(2);
-    expect(reads).toEqual([32, -9]);
-    const [pid, ...never] = results.get("death") ?? [];
-    expect(pid).toBeGreaterThan(0);
-    expect(never).toEqual([undefined, undefined]);
-    expect(results.get("absent")).toEqual([-38]);
-    expect(results.get("after")).toEqual([process.getuid?.()]);
+    it("answers each call, goes on behind a group that died, and says of what is not there ENOSYS", () => {
+      const file = join(folder, "prober");
+      writeFileSync(file, assembleProber(groups, architecture), { mode: 0o755 });
+      const whole = [...before, file];
+      const results = readResults(groups, architecture, execFileSync(whole[0] ?? file, whole.slice(1)));
+      const [opened, ...reads] = results.get("file") ?? [];
+      expect(opened).toBeGreaterThan(2);
+      expect(reads).toEqual([32, -9]);
+      const [pid, ...never] = results.get("death") ?? [];
+      expect(pid).toBeGreaterThan(0);
+      expect(never).toEqual([undefined, undefined]);
+      expect(results.get("absent")).toEqual([-38]);
+      expect(results.get("after")).toEqual([process.getuid?.()]);
+    });
   });
-});
+}

@@ -9,7 +9,8 @@
 // Invariants:
 //   E1. A call that could not be made, since its process was killed, has no record.
 
-export type Architecture = "x64" | "arm64";
+import { BASE, writeHeader } from "../../lib/elf.ts";
+import type { Architecture } from "../../lib/system-calls.ts";
 
 /** Text ends with a zero byte in memory; `result` is what an earlier call of the same group answered. */
 export type Argument = number | bigint | string | Uint8Array | { readonly result: number };
@@ -34,8 +35,6 @@ export type Group = { readonly payload: string; readonly calls: readonly Call[] 
 /** What a call answered; absent where it was never made to the end. */
 export type Results = ReadonlyMap<string, readonly (number | undefined)[]>;
 
-const BASE = 0x40_0000;
-const HEADER_BYTES = 64 + 56;
 const CODE_AT = 0x1000;
 const TABLE_AT = 0x2000;
 const ROW_BYTES = 80;
@@ -46,8 +45,6 @@ const AT = { args: 8, destination: 56, index: 64 };
 const FORK = -1n;
 const DONE = -2n;
 const GATE_32 = -3n;
-
-const MACHINES: Readonly<Record<Architecture, number>> = { x64: 62, arm64: 183 };
 
 /** Rows in memory, in order; each call has the index of its record. */
 type Row = { readonly number: bigint; readonly args: readonly Argument[]; readonly index: number };
@@ -83,7 +80,7 @@ export function assembleProber(groups: readonly Group[], architecture: Architect
     }
   }
   const file = Buffer.alloc(dataAt);
-  header(file, architecture);
+  writeHeader(file, { architecture, codeAt: CODE_AT, access: "read, write, execute" });
   file.set(architecture === "x64" ? codeX64() : codeArm64(), CODE_AT);
   file.set(new Uint8Array(table.buffer), TABLE_AT);
   let at = TABLE_AT + tableBytes;
@@ -146,29 +143,6 @@ export function readResults(groups: readonly Group[], architecture: Architecture
 }
 
 const ENOSYS = 38;
-
-function header(file: Buffer, architecture: Architecture): void {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0]);
-  view.setUint16(16, 2, true);
-  view.setUint16(18, MACHINES[architecture], true);
-  view.setUint32(20, 1, true);
-  view.setBigUint64(24, BigInt(BASE + CODE_AT), true);
-  view.setBigUint64(32, 64n, true);
-  view.setUint16(52, 64, true);
-  view.setUint16(54, 56, true);
-  view.setUint16(56, 1, true);
-  view.setUint16(58, 64, true);
-  // One segment with everything in it, to read, write and execute: the table is written to.
-  view.setUint32(64, 1, true);
-  view.setUint32(68, 7, true);
-  view.setBigUint64(64 + 16, BigInt(BASE), true);
-  view.setBigUint64(64 + 24, BigInt(BASE), true);
-  view.setBigUint64(64 + 32, BigInt(file.length), true);
-  view.setBigUint64(64 + 40, BigInt(file.length), true);
-  view.setBigUint64(64 + 48, 0x1000n, true);
-  if (HEADER_BYTES > CODE_AT) throw new Error("the header reaches into the code");
-}
 
 /** Machine code with labels: `jump` stands for the distance to one. */
 type Piece = readonly number[] | { readonly label: string } | { readonly jump: string; readonly op: readonly number[] };

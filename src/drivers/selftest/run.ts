@@ -9,7 +9,7 @@ import { layBait, type Bait } from "./bait.ts";
 import { isProbe, isScript, layKit, type Kit } from "./kit.ts";
 import { endOf, silent, type Found, type Payload, type ProgramPayload, type Run } from "./payload.ts";
 import { ROOMY } from "./programs.ts";
-import type { Architecture } from "./prober.ts";
+import type { Architecture } from "../../lib/system-calls.ts";
 
 /** Starts at once: payloads that compute must not take the time of others. */
 const LANES = 2;

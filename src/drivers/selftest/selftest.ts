@@ -18,7 +18,7 @@ import { silent, type Payload } from "./payload.ts";
 import { NETWORK_PROBES } from "./probes-network.ts";
 import { KERNEL_PROBES } from "./probes.ts";
 import { PROGRAMS } from "./programs.ts";
-import type { Architecture } from "./prober.ts";
+import type { Architecture } from "../../lib/system-calls.ts";
 import { tryPayloads, verdictOf, type Means } from "./run.ts";
 import { SCRIPTS } from "./scripts.ts";
 import { Verdicts } from "./verdicts.ts";
