@@ -19,11 +19,13 @@ import {
   openSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as after } from "node:timers/promises";
 import { OsError } from "../../abi/errors.ts";
 import type { SandboxLimits } from "../../abi/isolation.ts";
 import type { DriverState, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
@@ -226,7 +228,7 @@ class BubblewrapSandbox implements Sandbox {
     );
     this.#running.add(running);
     if (!(await ready)) throw await failureOf(running);
-    const disk = openDisk(running.pid, places.workspace?.descriptor);
+    const disk = await openDisk(running, places.workspace?.descriptor);
     if (disk !== undefined) running.watchDisk(disk, spec.workspace === undefined);
     if (spec.workspace?.quota === "none") running.watchFolder(spec.workspace.folder);
     return { running, channel };
@@ -334,23 +336,38 @@ const sampleOf = ({ bwrap, root }: Launcher): Readonly<Record<string, unknown>> 
 });
 
 const O_PATH = 0o10000000;
+const FOLDER = O_PATH | constants.O_DIRECTORY;
+
+/** For as many milliseconds the root of a sandbox may be on its way to its place. */
+const DISK_TRIES_MAX = 500;
 
 /** A descriptor of the workspace's file system. None where the sandbox is over already, or may not be looked into. */
-function openDisk(pid: number, workspace: number | undefined): number | undefined {
-  const flags = O_PATH | constants.O_DIRECTORY;
-  if (workspace !== undefined) return openSync(`/proc/self/fd/${workspace}`, flags);
+async function openDisk(running: Running, workspace: number | undefined): Promise<number | undefined> {
+  if (workspace !== undefined) return openSync(`/proc/self/fd/${workspace}`, FOLDER);
   try {
-    const first = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-    // Its root is either in place already or still stands below another for an instant.
-    for (const root of ["newroot/ws", "ws"]) {
-      try {
-        return openSync(`/proc/${first}/root/${root}`, flags);
-      } catch {
-        // The other of the two.
-      }
+    for (let tries = 0; tries < DISK_TRIES_MAX && running.isAlive; tries += 1) {
+      if (tries > 0) await after(1);
+      const first = readFileSync(`/proc/${running.pid}/task/${running.pid}/children`, "utf8").trim();
+      // Its root is either in place already or still stands below another.
+      const root = join("/proc", first, "root");
+      const disk = openMounted(join(root, "newroot", "ws")) ?? openMounted(join(root, "ws"));
+      if (disk !== undefined) return disk;
     }
   } catch {
-    // It is over.
+    // It is over, or not to be looked into.
   }
+  return undefined;
+}
+
+/** While a root is on its way to its place, the bare folder may be found that the file system is mounted on: that is not what is sought. */
+function openMounted(path: string): number | undefined {
+  let found: number | undefined;
+  try {
+    found = openSync(path, FOLDER);
+    if (statSync(`/proc/self/fd/${found}`).dev !== statSync(`/proc/self/fd/${found}/..`).dev) return found;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  if (found !== undefined) closeSync(found);
   return undefined;
 }
