@@ -49,8 +49,9 @@ function hasChannel() {
 
 function start() {
   const stdio = ["inherit", "inherit", "inherit", ...(hasChannel() ? [3] : [])];
-  const child = spawn(program, programArgs, { stdio, env });
+  // Before the program is there: it may be signalled as soon as it has said its first word.
   for (const signal of PASSED) process.on(signal, () => child.kill(signal));
+  const child = spawn(program, programArgs, { stdio, env });
   child.once("error", (error) => {
     process.stderr.write(`reeve: ${program} could not be started: ${error.message}\n`);
     process.exit(error.code === "ENOENT" ? NOT_FOUND : CANNOT_RUN);

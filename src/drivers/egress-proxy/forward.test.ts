@@ -2,7 +2,9 @@
 // forwarder itself cannot be told from the program that it runs.
 // Method: curl, Python and Node as they are, outside a sandbox, with the door's own command and environment.
 import { execFileSync, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
+import { createServer } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { needs } from "../../../test/needs.ts";
 import { forwardFile } from "./door.ts";
@@ -20,9 +22,19 @@ function has(program: string): boolean {
   }
 }
 
-/** Another one for each test: outside a sandbox they share a loopback. */
-let forwardPort = 20_000 + (process.pid % 20_000);
-const nextPort = (): number => (forwardPort += 1);
+/** One that nobody has: outside a sandbox all that runs on the machine shares a loopback. Below those that connections get. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(10_000, 30_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    await new Promise((resolve) => server.close(resolve));
+    if (isFree) return port;
+  }
+}
 
 /** A plain and a TLS server; the first two are let out, one looked into and one not. */
 async function world() {
@@ -37,7 +49,7 @@ async function world() {
       { host: "a.test", port: looked.port, paths: ["/v1"], allowPrivate: true },
       { host: "b.test", port: sealed.port, allowPrivate: true },
     ],
-    { forwardPort: nextPort() },
+    { forwardPort: await freePort() },
   );
   const urls = {
     plain: `http://a.test:${plain.port}/p`,
@@ -116,7 +128,7 @@ describe("the forwarder", () => {
   ];
 
   it("ends as the program ended, by status and by signal", async () => {
-    const { door } = await stage.open([], { forwardPort: nextPort() });
+    const { door } = await stage.open([], { forwardPort: await freePort() });
     expect(await runBehind(door, ["sh", "-c", "echo out; echo err >&2; exit 7"])).toEqual({
       code: 7,
       signal: null,
@@ -132,7 +144,7 @@ describe("the forwarder", () => {
 
   it("passes signals on, and leaves the ending to the program", async () => {
     const script = 'trap "echo caught; exit 3" TERM; echo ready; while :; do sleep 0.05; done';
-    const child = spawn(process.execPath, forward(nextPort(), "sh", "-c", script), {
+    const child = spawn(process.execPath, forward(await freePort(), "sh", "-c", script), {
       stdio: ["ignore", "pipe", "ignore"],
     });
     let stdout = "";
@@ -146,22 +158,22 @@ describe("the forwarder", () => {
 
   it("hands on a channel at descriptor 3, and nothing else in its place", async () => {
     const list = 'readlink /proc/self/fd/3 || echo "none"';
-    const open = (stdio: ("ignore" | "pipe")[]) =>
-      spawn(process.execPath, forward(nextPort(), "sh", "-c", list), { stdio });
-    const read = async (child: ReturnType<typeof open>): Promise<string> => {
+    const open = async (stdio: ("ignore" | "pipe")[]) =>
+      spawn(process.execPath, forward(await freePort(), "sh", "-c", list), { stdio });
+    const read = async (child: Awaited<ReturnType<typeof open>>): Promise<string> => {
       let stdout = "";
       child.stdout?.on("data", (chunk: Buffer) => (stdout += chunk.toString("utf8")));
       await once(child, "close");
       return stdout;
     };
-    expect(await read(open(["ignore", "pipe", "ignore"]))).toBe("none\n");
-    const child = open(["ignore", "pipe", "ignore", "pipe"]);
+    expect(await read(await open(["ignore", "pipe", "ignore"]))).toBe("none\n");
+    const child = await open(["ignore", "pipe", "ignore", "pipe"]);
     child.stdio[3]?.on("data", () => {});
     expect(await read(child)).toMatch(/^socket:/);
   });
 
   it("says what is wrong when its port is taken", async () => {
-    const port = nextPort();
+    const port = await freePort();
     const taker = await stage.far({ port });
     const child = spawn(process.execPath, forward(taker.port, "true"), { stdio: ["ignore", "ignore", "pipe"] });
     let stderr = "";
