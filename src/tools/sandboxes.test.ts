@@ -146,6 +146,47 @@ test("a test that cannot be made leaves its driver unused, and is tried again", 
   expect(driver.started).toHaveLength(1);
 });
 
+test("a test without a verdict leaves its driver unused for a while, and is then made anew; one that something got out of is final", async () => {
+  const time = { nowMs: 7 };
+  const driver = new FakeDriver("p", "process");
+  const reports: Pick<SelfTestReport["verdicts"][number], "verdict">[] = [];
+  const working = selfTest();
+  const tests: SelfTest = {
+    run: async (sandbox, set) => {
+      const report = await working.run(sandbox, set);
+      const [next] = reports.splice(0, 1);
+      if (next === undefined) return report;
+      const verdict = { payload: "forkbomb", tries: "…", expected: false, detail: "too slow", ...next };
+      return { ...report, passed: false, verdicts: [verdict], atMs: time.nowMs };
+    },
+  };
+  const sandboxes = facade([driver], {
+    selfTest: tests,
+    clock: { nowMs: () => time.nowMs, after: () => () => {} },
+  });
+  const refused = (why: RegExp) =>
+    expect(sandboxes.start(spec())).rejects.toMatchObject({
+      code: "isolation_unavailable",
+      message: expect.stringMatching(why) as string,
+    });
+  reports.push({ verdict: "no_verdict" }, { verdict: "no_verdict" });
+  await refused(/no verdict, as on a machine that is too busy: forkbomb no_verdict \(too slow\)\. Nothing got out/);
+  time.nowMs += 29_999;
+  await refused(/no verdict/);
+  expect(working.ran).toHaveLength(1);
+  time.nowMs += 1;
+  await Promise.all([refused(/no verdict/), refused(/no verdict/)]);
+  expect(working.ran).toHaveLength(2);
+  time.nowMs += 30_000;
+  await sandboxes.start(spec());
+  expect(driver.started).toHaveLength(1);
+  reports.push({ verdict: "escaped" });
+  await sandboxes.report("full");
+  time.nowMs += 30_000;
+  await refused(/failed its self-test: forkbomb escaped/);
+  expect(working.ran).toHaveLength(4);
+});
+
 test("the rest wait for their turn, in order; one that gives up leaves the line", async () => {
   const driver = new FakeDriver("p", "process");
   const sandboxes = facade([driver], { concurrency: 1 });

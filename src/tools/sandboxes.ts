@@ -8,8 +8,11 @@
 //   X2. At most `concurrency` sandboxes run at once; the others wait in the order in which they came. Lasting ones do not count:
 //       a server or an agent that held a place for ever would have what it waits for wait for ever.
 //   X3. A refusal names each driver, and what it lacks.
+//   X4. A driver out of which something got is not used again until a full test is asked for. One on which there was no verdict is tested
+//       anew by itself.
 import { OsError } from "../abi/errors.ts";
 import { isAtLeast, ISOLATION_LEVELS, POSTURES, type Posture } from "../abi/isolation.ts";
+import { isUndecided, RETEST_MS } from "../lib/verdicts.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Finished, Sandbox, Sandboxes, SandboxProcess, SandboxSpec } from "../ports/sandbox.ts";
 import type { SelfTest, SelfTestReport } from "../ports/sandbox.ts";
@@ -119,8 +122,14 @@ class TestedSandboxes implements Sandboxes {
     }
   }
 
-  #tested(driver: Sandbox): Promise<SelfTestReport> {
-    return this.#reports.get(driver) ?? this.#test(driver, "quick");
+  async #tested(driver: Sandbox): Promise<SelfTestReport> {
+    const known = this.#reports.get(driver);
+    if (known === undefined) return this.#test(driver, "quick");
+    const report = await known;
+    const isFinal = !isUndecided(report.verdicts) || this.#options.clock.nowMs() < report.atMs + RETEST_MS;
+    if (isFinal) return report;
+    // Of those that come here at once, the first has it tested.
+    return this.#reports.get(driver) === known ? this.#test(driver, "quick") : this.#tested(driver);
   }
 
   #test(driver: Sandbox, set: "quick" | "full"): Promise<SelfTestReport> {
@@ -147,7 +156,9 @@ function lackOf({ state, passed, verdicts }: SelfTestReport, accepted: Posture):
   if (!passed) {
     const failed = verdicts.filter(({ expected }) => !expected);
     const told = failed.map(({ payload, verdict, detail }) => `${payload} ${verdict} (${detail})`).join(", ");
-    return `it failed its self-test: ${told === "" ? "no verdict was found" : told}`;
+    return isUndecided(verdicts)
+      ? `its self-test came to no verdict, as on a machine that is too busy: ${told}. Nothing got out; it is tested anew when it is asked for after ${RETEST_MS / 1_000} s`
+      : `it failed its self-test: ${told === "" ? "no verdict was found" : told}`;
   }
   if (POSTURES.indexOf(state.posture) <= POSTURES.indexOf(accepted)) return undefined;
   return `its posture is ${state.posture} and the configuration asks for ${accepted} (sandbox.posture): ${state.reason}`;

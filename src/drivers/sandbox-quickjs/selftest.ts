@@ -22,6 +22,8 @@ const SMALL: SandboxLimits = sandboxLimitsSchema.parse({
   outputBytes: 64 * 1024,
 });
 const SHORT_MS = 500;
+/** How much more time a payload has that came to no verdict at first. */
+const PATIENCE = 4;
 const PLANTED = "planted-and-not-to-be-found";
 
 const refused = (result: SnippetResult): boolean => result.kind === "thrown" || result.kind === "limit";
@@ -97,6 +99,8 @@ const PAYLOADS: readonly Payload[] = [
     name: "print",
     tries: "print without end",
     code: `for (;;) console.log("x".repeat(1_000))`,
+    // What is above the bound is dropped, so that only time ends it.
+    wallMs: SHORT_MS,
     contained: (result) => result.kind !== "value" && result.console.length <= SMALL.outputBytes,
   },
   {
@@ -159,17 +163,34 @@ const CONTROL: Payload = {
   contained: (result) => answers("2")(result) && result.console === "here\n",
 };
 
-async function attempt(interpret: Interpret, { name, tries, code, wallMs, contained }: Payload): Promise<Verdict> {
-  const limits = { ...SMALL, wallMs: wallMs ?? SMALL.wallMs };
+/** What came to no verdict, as on a machine that is too busy, is tried once more with more time; what got out is not. */
+async function attempt(interpret: Interpret, payload: Payload): Promise<Verdict> {
+  const first = await attemptOnce(interpret, payload, SMALL);
+  if (first.verdict !== "no_verdict") return first;
+  return attemptOnce(interpret, payload, {
+    ...SMALL,
+    wallMs: SMALL.wallMs * PATIENCE,
+    cpuMs: SMALL.cpuMs * PATIENCE,
+  });
+}
+
+async function attemptOnce(
+  interpret: Interpret,
+  { name, tries, code, wallMs, contained }: Payload,
+  bounds: SandboxLimits,
+): Promise<Verdict> {
+  const limits = { ...bounds, wallMs: wallMs ?? bounds.wallMs };
   const options = { inputJson: '{"a":1}', limits, signal: new AbortController().signal };
   const result = await interpret(code, options).catch((error: unknown) => ({ kind: "failed" as const, error }));
   if (result.kind === "failed")
     return { payload: name, tries, verdict: "no_verdict", expected: false, detail: String(result.error) };
   const held = contained(result);
+  // Its time was over: that tells nothing of what else would have ended it.
+  const isLate = !held && met("wall")(result);
   return {
     payload: name,
     tries,
-    verdict: held ? "contained" : "escaped",
+    verdict: held ? "contained" : isLate ? "no_verdict" : "escaped",
     expected: held,
     detail: detailOf(result).slice(0, 200),
   };

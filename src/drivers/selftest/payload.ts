@@ -69,13 +69,18 @@ export type Run = {
   readonly left: readonly number[];
 };
 
-/** The limit that must have ended it, and be named. */
+/**
+ * The limit that must have ended it, and be named. One that was too slow to meet any within its time has shown nothing: neither that the
+ * limit holds nor that it does not.
+ */
 export const endedBy =
   (...limits: readonly LimitMet[]) =>
   ({ exit, stdout, left }: Run): Found => {
     const told = exit.kind === "limit" ? `ended by its limit of ${exit.limit}` : endOf(exit);
     if (left.length > 0) return escaped(`${told}, and processes are left: ${left.join(", ")}`);
     if (exit.kind === "limit" && limits.includes(exit.limit)) return contained(told);
+    if (exit.kind === "limit" && exit.limit === "wall")
+      return silent(`its time was over before it met a limit of ${limits.join(" or ")}`);
     if (exit.kind === "limit") return escaped(`${told}, and not of ${limits.join(" or ")}`);
     return escaped(`no limit of ${limits.join(" or ")} ended it: ${told} ${stdout.slice(-80)}`.trim());
   };

@@ -81,6 +81,16 @@ function sharePassed({ exit, tookMs }: Run): Found {
   return exit.cpuMs <= 2 * SHARE.cpus * Math.max(SHARE.wallMs, tookMs) ? contained(told) : escaped(told);
 }
 
+const CPU_MS_MAX = 300;
+/** It computes as long as it is let: what it was given beyond its limit is counted, or else nobody counts. */
+function cpuHeld(run: Run): Found {
+  const { exit } = run;
+  const tooMuch = exit.cpuMs === null || exit.cpuMs > 2 * CPU_MS_MAX;
+  if (exit.kind === "limit" && exit.limit === "wall" && tooMuch)
+    return escaped(`no limit of cpu ended it: ${exit.cpuMs ?? "uncounted"} ms of computing`);
+  return endedBy("cpu")(run);
+}
+
 export const PROGRAMS: readonly ProgramPayload[] = [
   program("membomb", "touch 600 MB of memory", {
     set: "quick",
@@ -133,9 +143,9 @@ export const PROGRAMS: readonly ProgramPayload[] = [
   program("cpu-time", "compute without end in four processes at once", {
     set: "quick",
     program: shell("for i in 1 2 3 4; do (while :; do :; done) & done; wait"),
-    limits: { cpuMs: 300 },
+    limits: { cpuMs: CPU_MS_MAX },
     layer: "computing time limit",
-    judge: endedBy("cpu"),
+    judge: cpuHeld,
   }),
   program("cpu-share", "take more of the processors than its share", {
     set: "full",

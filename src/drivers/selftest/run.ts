@@ -13,8 +13,12 @@ import type { Architecture } from "../../lib/system-calls.ts";
 
 /** Starts at once: payloads that compute must not take the time of others. */
 const LANES = 2;
-/** What a start may take on top of its own wall time, until it is ended and has given no verdict. */
+/** What a start may take until its program runs, and the time that it has to itself begins. */
+const START_MS = 10_000;
+/** What a program may take on top of its own wall time, until it is ended and has given no verdict. */
 const GRACE_MS = 4_000;
+/** How much more wall time a payload has that came to no verdict at first. */
+const PATIENCE = 4;
 
 /** What payloads are run with. */
 export type Means = {
@@ -28,19 +32,36 @@ type Scene = {
   readonly bait: Bait;
   readonly kit: Kit;
   readonly egress: Egress | undefined;
+  /** How many times the usual wall time a program has that is to be ended by another limit. */
+  readonly patience: number;
 };
 
 export type TriedPayload = { readonly payload: Payload; readonly found: Found };
 
-/** The verdicts of `payloads`, in their order. */
+/**
+ * The verdicts of `payloads`, in their order. Those that came to none, as on a machine that is too busy, are tried once more with more
+ * time. One that got out has its verdict, and has no second try.
+ */
 export async function tryPayloads(
   sandbox: Sandbox,
   payloads: readonly Payload[],
-  { architecture, egress }: Means,
+  means: Means,
+): Promise<readonly TriedPayload[]> {
+  const first = await tryOnce(sandbox, payloads, { ...means, patience: 1 });
+  const open = first.filter(({ found }) => found.verdict === "no_verdict").map(({ payload }) => payload);
+  if (open.length === 0) return first;
+  const second = await tryOnce(sandbox, open, { ...means, patience: PATIENCE });
+  return first.map((tried) => second.find(({ payload }) => payload === tried.payload) ?? tried);
+}
+
+async function tryOnce(
+  sandbox: Sandbox,
+  payloads: readonly Payload[],
+  { architecture, egress, patience }: Means & Pick<Scene, "patience">,
 ): Promise<readonly TriedPayload[]> {
   const bait = await layBait(architecture);
   try {
-    const scene = { sandbox, bait, egress, kit: await layKit(bait, payloads, architecture) };
+    const scene = { sandbox, bait, egress, patience, kit: await layKit(bait, payloads, architecture) };
     const found = new Map<string, Found>();
     const note = (all: ReadonlyMap<string, Found>): void => all.forEach((one, name) => found.set(name, one));
     const probes = payloads.filter(isProbe);
@@ -85,11 +106,14 @@ async function tryProbes(
   const begun = await start(scene, { command: kit.probeCommand }).catch(failed);
   if ("verdict" in begun) return new Map(probes.map(({ name }) => [name, begun]));
   const results = kit.read(begun.output);
+  // A call without an answer tells of a process that was killed for it only where the prober itself came to its end.
+  const isWhole = begun.output.length > 0 && begun.exit.kind === "exited";
   return new Map(
     probes.map((payload) => {
+      const calls = payload.calls(bait);
       const answers = results.get(payload.name) ?? [];
-      const why = begun.output.length === 0 ? silent(`the prober said nothing: ${begun.said}`) : undefined;
-      return [payload.name, why ?? payload.judge(answers, payload.calls(bait))];
+      const isCutOff = !isWhole && calls.some((_, at) => answers[at] === undefined);
+      return [payload.name, isCutOff ? silent(`the prober did not say: ${begun.said}`) : payload.judge(answers, calls)];
     }),
   );
 }
@@ -141,7 +165,7 @@ async function tryProgram(scene: Scene, payload: ProgramPayload): Promise<Found>
   const marked = command.map((word) => word.replaceAll("MARK", mark)) as [string, ...string[]];
   const run = await start(scene, {
     command: marked,
-    limits: { ...ROOMY, ...limits },
+    limits,
     ...(workspace === true ? { workspace: { folder: scene.bait.workspace } } : {}),
     kill: kill === true,
     mark,
@@ -150,7 +174,8 @@ async function tryProgram(scene: Scene, payload: ProgramPayload): Promise<Found>
 }
 
 type Start = Pick<SandboxSpec, "command" | "workspace"> & {
-  readonly limits?: SandboxSpec["limits"];
+  /** In the place of those that are roomy. */
+  readonly limits?: ProgramPayload["limits"];
   readonly door?: Door | undefined;
   readonly kill?: boolean;
   readonly mark?: string;
@@ -159,11 +184,12 @@ type Began = Run & { readonly output: Buffer; readonly said: string };
 
 async function start(
   scene: Scene,
-  { command, limits = ROOMY, workspace, kill = false, mark, door }: Start,
+  { command, limits: asked, workspace, kill = false, mark, door }: Start,
 ): Promise<Began> {
-  const { sandbox, kit, bait } = scene;
+  const { sandbox, kit, bait, patience } = scene;
+  const limits = { ...ROOMY, wallMs: ROOMY.wallMs * patience, ...asked };
   const begunMs = performance.now();
-  const bound = boundOf(limits.wallMs + GRACE_MS);
+  const bound = boundOf(START_MS * patience);
   try {
     const spec = {
       owner: "selftest",
@@ -176,6 +202,8 @@ async function start(
       door,
     };
     const running = await bound.within(sandbox.start(spec, { signal: bound.signal }));
+    // A start that took long must not look like a program that no limit of time has ended.
+    bound.restart(limits.wallMs + GRACE_MS * patience);
     running.stdin.on("error", () => {}).end();
     const heard = bytesOf(running.stdout, () => kill && void running.kill());
     const complaints = bytesOf(running.stderr);
@@ -191,27 +219,25 @@ async function start(
 }
 
 /** A driver that neither starts nor ends what it was told to is no reason to wait for ever. */
-function boundOf(ms: number): {
+function boundOf(startMs: number): {
   readonly signal: AbortSignal;
   readonly within: <T>(promise: Promise<T>) => Promise<T>;
+  /** The time begins anew. */
+  readonly restart: (ms: number) => void;
   readonly clear: () => void;
 } {
   const controller = new AbortController();
   const { promise: passed, reject } = Promise.withResolvers<never>();
   passed.catch(() => {});
-  const abort = setTimeout(() => controller.abort(), ms);
-  const give = setTimeout(
-    () => reject(new Error(`it neither ended nor could be ended within ${ms + GRACE_MS} ms`)),
-    ms + GRACE_MS,
-  );
-  return {
-    signal: controller.signal,
-    within: (promise) => Promise.race([promise, passed]),
-    clear: () => {
-      clearTimeout(abort);
-      clearTimeout(give);
-    },
+  let timers: readonly NodeJS.Timeout[] = [];
+  const clear = (): void => timers.forEach(clearTimeout);
+  const restart = (ms: number): void => {
+    clear();
+    const giveUp = (): void => reject(new Error(`it neither ended nor could be ended within ${ms + GRACE_MS} ms`));
+    timers = [setTimeout(() => controller.abort(), ms), setTimeout(giveUp, ms + GRACE_MS)];
   };
+  restart(startMs);
+  return { signal: controller.signal, within: (promise) => Promise.race([promise, passed]), restart, clear };
 }
 
 /** All that a stream says until it ends or breaks off. */

@@ -69,12 +69,12 @@ async function test(
   const harmless = payloads.filter(isHarmless);
   const [control, first] = await Promise.all([controlEscapes(harmless, means), tryPayloads(sandbox, harmless, means)]);
   const judged = first.map((each) => verdictOf(each, state));
-  const broken = judged.filter(({ expected }) => !expected).map(({ payload }) => payload);
+  const broken = judged.filter(({ expected }) => !expected);
   const others = payloads.filter((payload) => !isHarmless(payload));
   const rest =
     broken.length === 0
       ? await tryPayloads(sandbox, others, means)
-      : others.map((payload) => ({ payload, found: silent(`not tried, since it did not hold ${broken.join(", ")}`) }));
+      : others.map((payload) => ({ payload, found: silent(`not tried, since ${toldOf(broken)}`) }));
   const fresh = [...judged, ...rest.map((each) => verdictOf(each, state))];
   const found = all.flatMap(({ name }) =>
     [fresh, kept ?? []].flatMap((list) => list.filter(({ payload }) => payload === name)).slice(0, 1),
@@ -86,6 +86,13 @@ async function test(
     set: kept === undefined ? "full" : "quick",
     passed: complete && verdicts.every(({ expected }) => expected),
   };
+}
+
+/** Why a sandbox is given nothing that could do harm. */
+function toldOf(broken: readonly Verdict[]): string {
+  const named = (which: readonly Verdict[]): string => which.map(({ payload }) => payload).join(", ");
+  const out = broken.filter(({ verdict }) => verdict !== "no_verdict");
+  return out.length > 0 ? `it did not hold ${named(out)}` : `there was no verdict on ${named(broken)}`;
 }
 
 function architecture(): Architecture {
