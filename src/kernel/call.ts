@@ -11,9 +11,9 @@ import type { ToolDefinition } from "../abi/tools.ts";
 import type { CallView, Life } from "../ports/process.ts";
 import type { StoredPayload } from "../ports/store.ts";
 import { UNDO_PROGRAM } from "../abi/agents.ts";
-import { encodeArgs, type Text } from "./encoding.ts";
+import { encodeArgs, type Text } from "./journal/encoding.ts";
 import type { Process } from "./process.ts";
-import type { RecordedCall } from "./recall.ts";
+import type { RecordedCall } from "./journal/recall.ts";
 import type { Issued } from "./run.ts";
 
 export type LiveCall = Omit<CallView, "tool" | "target"> & {

@@ -17,7 +17,7 @@ import { conceive } from "./lifecycle.ts";
 import { explain, scheduledWaits } from "./explain.ts";
 import { assertAlive, changeBudget, deliver, signal } from "./operations.ts";
 import { entryOf } from "./process.ts";
-import { readEvents } from "./reader.ts";
+import { readEvents } from "./journal/reader.ts";
 import { ALIVE, descendantsOf } from "./rows.ts";
 import type { Services } from "./services.ts";
 import { nice } from "./standing.ts";

@@ -11,7 +11,7 @@ import type { ProcessId } from "../abi/ids.ts";
 import type { Json, JsonObject } from "../abi/json.ts";
 import type { Invocation, Settlement as FoundOut } from "../ports/tools.ts";
 import type { LiveCall } from "./call.ts";
-import type { Entry } from "./journal.ts";
+import type { Entry } from "./journal/events.ts";
 import type { Performed } from "./performance.ts";
 import { PERFORMERS } from "./performers.ts";
 import { askHuman, describeCall } from "./requests.ts";

@@ -16,7 +16,7 @@ import { type Class, DEFAULT_TENANT, lowerClass, type TreeBounds } from "../abi/
 import type { Life } from "../ports/process.ts";
 import type { ProcessRecord } from "../ports/store.ts";
 import { AMOUNTS, type Amount, least, NOTHING_SPENT, tightestBudget } from "./amounts.ts";
-import { CHAIN_START } from "./journal.ts";
+import { CHAIN_START } from "./journal/events.ts";
 import { entryOf, type Prepared, type Process } from "./process.ts";
 import { recount } from "./recount.ts";
 import { describeCall } from "./requests.ts";

@@ -17,7 +17,7 @@ import type { ToolDefinition } from "../abi/tools.ts";
 import type { Life, ProcessView } from "../ports/process.ts";
 import type { Standing } from "../ports/scheduler.ts";
 import type { Batch, JournalAppend, ProcessRecord, RequestRecord, StoredEvent, StoredPayload } from "../ports/store.ts";
-import { encodeEvent, type Entry, type SubjectKey } from "./journal.ts";
+import { encodeEvent, type Entry, type SubjectKey } from "./journal/events.ts";
 import { begun, project } from "./transition.ts";
 
 /** What a process was given when it was created; the payload `spec` of its first event. */

@@ -8,7 +8,7 @@ import { NOTHING_SPENT, oneCall, plus } from "./amounts.ts";
 import type { LiveCall } from "./call.ts";
 import type { Settled } from "./dispatch.ts";
 import type { Prepared } from "./process.ts";
-import type { Outcome } from "./recall.ts";
+import type { Outcome } from "./journal/recall.ts";
 import type { Services } from "./services.ts";
 import { callEntry, type CallContext } from "./waiting.ts";
 

@@ -4,7 +4,7 @@
 // through its journal again. Whoever needs the truth before that counts here.
 import type { Store } from "../ports/store.ts";
 import { NOTHING_SPENT, spendFor } from "./amounts.ts";
-import { openEvent } from "./journal.ts";
+import { openEvent } from "./journal/events.ts";
 import type { Process } from "./process.ts";
 
 const PAGE = 1000;

@@ -26,7 +26,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { CallView } from "../ports/process.ts";
 import type { ProgramHost, ProgramRun } from "../ports/program.ts";
 import type { Process } from "./process.ts";
-import type { Mail, Outcome, Recall, RecordedCall } from "./recall.ts";
+import type { Mail, Outcome, Recall, RecordedCall } from "./journal/recall.ts";
 
 /** `crowded`: more calls are under way than may be; it is refused. */
 export type Issued = {

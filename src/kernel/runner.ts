@@ -17,7 +17,7 @@ import type { ReadyOrder } from "../ports/scheduler.ts";
 import { end } from "./lifecycle.ts";
 import { entryOf, type Process, standingOf } from "./process.ts";
 import { least } from "./amounts.ts";
-import { Recall } from "./recall.ts";
+import { Recall } from "./journal/recall.ts";
 import { rowsOf } from "./rows.ts";
 import { type Issued, type Notice, Run, type RunEvents } from "./run.ts";
 import type { Runs, Services } from "./services.ts";

@@ -15,7 +15,7 @@ import type { Check } from "../abi/reports.ts";
 import type { Tools } from "../ports/tools.ts";
 import type { Workspaces } from "../ports/workspace.ts";
 import type { Bus } from "./bus.ts";
-import type { Contexts } from "./contexts.ts";
+import type { Contexts } from "./journal/contexts.ts";
 import type { Commits } from "./commits.ts";
 import type { OsError } from "../abi/errors.ts";
 import type { LockRecovery } from "./lock-recovery.ts";

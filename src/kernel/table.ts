@@ -11,18 +11,9 @@ import type { Json } from "../abi/json.ts";
 import { CALLS_IN_FLIGHT_MAX } from "../abi/limits.ts";
 import type { Life } from "../ports/process.ts";
 import type { Random } from "../ports/random.ts";
-import type { ProcessRecord, Store, StoredEvent } from "../ports/store.ts";
-import {
-  addressOf,
-  chainHash,
-  CHAIN_START,
-  distantAddresses,
-  openEvent,
-  type Opened,
-  payloadTexts,
-  subjectKeyOf,
-  type SubjectKey,
-} from "./journal.ts";
+import type { ProcessRecord, Store } from "../ports/store.ts";
+import { chainHash, CHAIN_START, payloadTexts, subjectKeyOf, type SubjectKey } from "./journal/events.ts";
+import { openPage } from "./journal/page.ts";
 import { Process, type Head, type Spec } from "./process.ts";
 
 /** A process cannot have more requests open than calls under way. */
@@ -41,16 +32,6 @@ const damaged = (pid: ProcessId, what: string): OsError =>
     `The journal of process ${pid} is damaged: ${what}. The process is not run, and nothing of it was changed. \`reeve doctor\` says what else is damaged; restore the data folder from a backup to get it back.`,
     { data: { what: "journal", id: pid } },
   );
-
-/** The event, or undefined where what stands beside its header is no JSON any more. */
-function opensOrNot(stored: StoredEvent): Opened | undefined {
-  try {
-    return openEvent(stored);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
 
 export class ProcessTable {
   readonly #store: Store;
@@ -175,21 +156,24 @@ export class ProcessTable {
    * the event that names it, is not what was recorded: nothing is run on what somebody else may have written.
    */
   async created({ pid, subject }: ProcessRecord): Promise<{ readonly spec: Spec; readonly task: Json }> {
-    const [[first], key] = await Promise.all([this.#store.events(pid, 0, 1), this.subjectKey(subject)]);
-    if (first === undefined) throw noSuchProcess(pid);
-    if (chainHash(CHAIN_START, first.header) !== first.hash)
+    const [stored, key] = await Promise.all([this.#store.events(pid, 0, 1), this.subjectKey(subject)]);
+    if (stored.some(({ header, hash }) => chainHash(CHAIN_START, header) !== hash))
       throw damaged(pid, "its first event does not fit its hash");
-    const opened = opensOrNot(first);
-    if (opened === undefined) throw damaged(pid, "the payloads of its first event cannot be read");
-    const { spec, task } = payloadTexts(opened, await this.#store.payloads(distantAddresses([opened])));
+    const { events, texts, wrong } = await openPage(this.#store, stored, key).catch((error: unknown) => {
+      if (error instanceof SyntaxError) throw damaged(pid, "the payloads of its first event cannot be read");
+      throw error;
+    });
+    const [first] = events;
+    if (first === undefined) throw noSuchProcess(pid);
+    const altered = Object.entries(first.opened.addresses).find(([, address]) => wrong.has(address));
+    if (altered !== undefined) throw damaged(pid, `its ${altered[0]} is not what was recorded`);
+    const { spec, task } = payloadTexts(first.opened, texts);
     if (spec === undefined || task === undefined)
       throw new OsError(
         "not_found",
         `What process ${pid} was created with has been erased; it can be listed, but not run.`,
         { data: { what: "payload", id: pid } },
       );
-    for (const [name, text] of Object.entries({ spec, task }))
-      if (addressOf(key, text) !== opened.addresses[name]) throw damaged(pid, `its ${name} is not what was recorded`);
     return { spec: specOf(JSON.parse(spec) as Spec), task: JSON.parse(task) as Json };
   }
 }

@@ -19,7 +19,7 @@ import type { Args, Output } from "../abi/syscalls.ts";
 import type { ToolDefinition } from "../abi/tools.ts";
 import { conceive } from "./lifecycle.ts";
 import type { Process } from "./process.ts";
-import { readEvents } from "./reader.ts";
+import { readEvents } from "./journal/reader.ts";
 import type { Services } from "./services.ts";
 import { idempotencyKey } from "./tool-call.ts";
 

@@ -8,7 +8,7 @@ import type { Json } from "../abi/json.ts";
 import type { VerifyReport } from "../abi/reports.ts";
 import { differenceOf, receive } from "./call.ts";
 import type { Process } from "./process.ts";
-import { Recall } from "./recall.ts";
+import { Recall } from "./journal/recall.ts";
 import { Run } from "./run.ts";
 import type { Services } from "./services.ts";
 

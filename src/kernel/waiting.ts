@@ -4,7 +4,7 @@ import type { EventHeader } from "../abi/events.ts";
 import type { Wait } from "../abi/process.ts";
 import type { RequestRecord, StoredPayload } from "../ports/store.ts";
 import type { LiveCall } from "./call.ts";
-import type { Entry } from "./journal.ts";
+import type { Entry } from "./journal/events.ts";
 import type { Run } from "./run.ts";
 import type { Services } from "./services.ts";
 

@@ -3,12 +3,12 @@
 // Everything is JSON text. One call is special: a model's history would be written again with every turn, so its
 // messages stand by address. A context is a chain: { prev, messages: [addresses] }, one link for each turn; a turn
 // costs what it adds, at step 10,000 as at step 10.
-import type { Address } from "../abi/ids.ts";
-import type { Json, JsonObject } from "../abi/json.ts";
-import type { GenerateInput, GenerateOutput, Message } from "../abi/messages.ts";
-import type { ProcessCall } from "../abi/syscalls.ts";
-import type { StoredPayload } from "../ports/store.ts";
-import { addressOf, type SubjectKey } from "./journal.ts";
+import type { Address } from "../../abi/ids.ts";
+import type { Json, JsonObject } from "../../abi/json.ts";
+import type { GenerateInput, GenerateOutput, Message } from "../../abi/messages.ts";
+import type { ProcessCall } from "../../abi/syscalls.ts";
+import type { StoredPayload } from "../../ports/store.ts";
+import { addressOf, type SubjectKey } from "./events.ts";
 
 export type ContextNode = { readonly prev: Address | null; readonly messages: readonly Address[] };
 

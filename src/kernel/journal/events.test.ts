@@ -2,8 +2,8 @@
 import { createHash, createHmac } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { ProcessId, SubjectId } from "../abi/ids.ts";
-import { INLINE_PAYLOAD_BYTES_MAX } from "../abi/limits.ts";
+import type { ProcessId, SubjectId } from "../../abi/ids.ts";
+import { INLINE_PAYLOAD_BYTES_MAX } from "../../abi/limits.ts";
 import {
   addressOf,
   CHAIN_START,
@@ -14,7 +14,7 @@ import {
   openEvent,
   payloadTexts,
   subjectKeyOf,
-} from "./journal.ts";
+} from "./events.ts";
 
 const SUBJECT = "default" as SubjectId;
 const PID = "p_000000000000" as ProcessId;

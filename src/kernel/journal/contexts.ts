@@ -3,12 +3,12 @@
 // A conversation that only grows shares one list in memory, so a turn costs what it adds. The list of a context is
 // read from the store when it is not at hand: after a restart, or when a program goes back to an older context. A chain
 // goes back through contexts that the process has made, oldest last, so those before a link are read along with it.
-import { OsError } from "../abi/errors.ts";
-import type { Address } from "../abi/ids.ts";
-import type { AssistantPart, Message } from "../abi/messages.ts";
-import type { Store } from "../ports/store.ts";
+import { OsError } from "../../abi/errors.ts";
+import type { Address } from "../../abi/ids.ts";
+import type { AssistantPart, Message } from "../../abi/messages.ts";
+import type { Store } from "../../ports/store.ts";
 import type { ContextNode } from "./encoding.ts";
-import type { Process } from "./process.ts";
+import type { Process } from "../process.ts";
 
 /** What a process hears that names a context which it has not made, or which has been erased. */
 export const noContext = (context: Address): OsError =>

@@ -1,12 +1,12 @@
 // Journals as people and clients read them: whole events, with their payloads as values.
-import type { Event, EventHeader } from "../abi/events.ts";
-import type { Address, ProcessId } from "../abi/ids.ts";
-import type { Json } from "../abi/json.ts";
-import type { Store } from "../ports/store.ts";
-import type { StreamItem } from "../ports/system.ts";
-import type { Bus, RawEvent } from "./bus.ts";
+import type { Event, EventHeader } from "../../abi/events.ts";
+import type { Address, ProcessId } from "../../abi/ids.ts";
+import type { Json } from "../../abi/json.ts";
+import type { Store } from "../../ports/store.ts";
+import type { StreamItem } from "../../ports/system.ts";
+import type { Bus, RawEvent } from "../bus.ts";
 import { decodeValue, innerAddresses } from "./encoding.ts";
-import { distantAddresses, eventOf, openEvent, payloadTexts } from "./journal.ts";
+import { distantAddresses, eventOf, openEvent, payloadTexts } from "./events.ts";
 
 const PAGE = 500;
 const BACKLOG_MAX = 2000;

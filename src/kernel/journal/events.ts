@@ -9,10 +9,10 @@
 //   J3. A payload's address is HMAC-SHA256 (RFC 2104) under its subject's key: without the key nobody can
 //       guess a payload from its address, and equal payloads of one subject are stored once.
 import { hash } from "node:crypto";
-import type { Event, EventHeader } from "../abi/events.ts";
-import type { Address, ProcessId, SubjectId } from "../abi/ids.ts";
-import { INLINE_PAYLOAD_BYTES_MAX } from "../abi/limits.ts";
-import type { StoredEvent, StoredPayload } from "../ports/store.ts";
+import type { Event, EventHeader } from "../../abi/events.ts";
+import type { Address, ProcessId, SubjectId } from "../../abi/ids.ts";
+import { INLINE_PAYLOAD_BYTES_MAX } from "../../abi/limits.ts";
+import type { StoredEvent, StoredPayload } from "../../ports/store.ts";
 
 /** The hash before the first event. */
 export const CHAIN_START = "A".repeat(43);

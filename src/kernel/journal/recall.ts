@@ -8,27 +8,19 @@
 //   R1. A call's record is complete when `find` answers it: its outcome is in it if the journal has one.
 //   R2. `nextOutcome` gives outcomes in the order of their events: the order in which the program saw them.
 //   R3. Only events up to the head at the time of loading are read; what is appended later reaches the run directly.
-import type { ErrorRecord } from "../abi/errors.ts";
-import type { Actor } from "../abi/events.ts";
-import type { RequestKind } from "../abi/requests.ts";
-import type { Address, MessageId, ProcessId, RequestId } from "../abi/ids.ts";
-import type { Json } from "../abi/json.ts";
-import type { Spent, Wait } from "../abi/process.ts";
-import type { ProcessCall } from "../abi/syscalls.ts";
-import type { Decision } from "../abi/requests.ts";
-import type { Store, StoredEvent } from "../ports/store.ts";
-import { decodeValue, innerAddresses } from "./encoding.ts";
-import {
-  addressOf,
-  chainHash,
-  CHAIN_START,
-  distantAddresses,
-  openEvent,
-  type Opened,
-  payloadTexts,
-  type SubjectKey,
-} from "./journal.ts";
-import { NOTHING_SPENT, plus, spendFor } from "./amounts.ts";
+import type { ErrorRecord } from "../../abi/errors.ts";
+import type { Actor } from "../../abi/events.ts";
+import type { RequestKind } from "../../abi/requests.ts";
+import type { Address, MessageId, ProcessId, RequestId } from "../../abi/ids.ts";
+import type { Json } from "../../abi/json.ts";
+import type { Spent, Wait } from "../../abi/process.ts";
+import type { ProcessCall } from "../../abi/syscalls.ts";
+import type { Decision } from "../../abi/requests.ts";
+import type { Store } from "../../ports/store.ts";
+import { decodeValue } from "./encoding.ts";
+import { chainHash, CHAIN_START, type Opened, payloadTexts, type SubjectKey } from "./events.ts";
+import { openPage, type Page } from "./page.ts";
+import { NOTHING_SPENT, plus, spendFor } from "../amounts.ts";
 
 const PAGE_EVENTS = 256;
 /** Pages on their way while one is awaited and worked through. */
@@ -175,7 +167,9 @@ export class Recall {
     const from = this.#asked;
     const limit = this.#pageEvents(from);
     this.#asked += limit;
-    const page = fetchPage(this.#store, this.#pid, { from, limit, checkedBy: this.#checkedBy });
+    const page = this.#store
+      .events(this.#pid, from, limit)
+      .then((events) => openPage(this.#store, events, this.#checkedBy));
     // Whoever reads on hears of a failure; of a run that has ended before that, nobody needs to.
     page.catch(() => {});
     return page;
@@ -242,65 +236,4 @@ export class Recall {
   #requestsOf(number: number): RecordedRequest[] | undefined {
     return this.#calls.get(number)?.requests;
   }
-}
-
-type Page = {
-  readonly events: readonly { readonly stored: StoredEvent; readonly opened: Opened }[];
-  readonly texts: ReadonlyMap<Address, string>;
-  /** The events that name a payload which is not what its address says. */
-  readonly altered: ReadonlySet<number>;
-};
-
-type Span = { readonly from: number; readonly limit: number; readonly checkedBy: SubjectKey | undefined };
-
-/**
- * Events with all the payloads that a replay needs. Where they are checked, with all that they refer to; what is not what
- * its address says is then taken out, as if it had been erased.
- */
-async function fetchPage(store: Store, pid: ProcessId, { from, limit, checkedBy }: Span): Promise<Page> {
-  const wrong = new Set<Address>();
-  const sound = ([address, text]: readonly [string, string]): boolean => {
-    if (checkedBy === undefined || addressOf(checkedBy, text) === address) return true;
-    wrong.add(address as Address);
-    return false;
-  };
-  const read = async (addresses: readonly Address[]): Promise<(readonly [Address, string])[]> =>
-    addresses.length === 0 ? [] : [...(await store.payloads(addresses))].filter(sound);
-  const events = (await store.events(pid, from, limit)).map((stored) => {
-    const opened = openEvent(stored);
-    const inline = checkedBy === undefined ? opened.inline : soundOnly(opened.inline, sound);
-    return { stored, opened: inline === opened.inline ? opened : { ...opened, inline } };
-  });
-  const texts = new Map(await read(distantAddresses(events.map(({ opened }) => opened))));
-  const inner = events.map(({ opened }) => innerOf(opened, texts, checkedBy !== undefined));
-  for (const [address, text] of await read(inner.flat())) texts.set(address, text);
-  const altered = new Set<number>();
-  for (const [at, { opened }] of wrong.size === 0 ? [] : events.entries()) {
-    const named = [...Object.values(opened.addresses), ...(inner[at] ?? [])];
-    if (named.some((address) => wrong.has(address))) altered.add(opened.seq);
-  }
-  return { events, texts, altered };
-}
-
-/** The texts that are sound: as a rule all of them, and then nothing is copied. */
-function soundOnly(inline: Opened["inline"], sound: (entry: readonly [string, string]) => boolean): Opened["inline"] {
-  let copy: { [address: string]: string } | undefined;
-  for (const address in inline) {
-    if (sound([address, inline[address] ?? ""])) continue;
-    copy ??= { ...inline };
-    delete copy[address];
-  }
-  return copy ?? inline;
-}
-
-/** Addresses inside the payloads of a model call: those that its outcome needs, or (`whole`) all. */
-function innerOf(opened: Opened, texts: ReadonlyMap<Address, string>, whole: boolean): Address[] {
-  const { header } = opened;
-  if (!("syscall" in header) || header.syscall !== "model.generate") return [];
-  const { args, value } = payloadTexts(opened, texts);
-  const answer = value === undefined ? [] : innerAddresses(header.syscall, "value", value);
-  if (!whole) return answer;
-  const { context } = JSON.parse(value ?? "{}") as { context?: Address };
-  const sent = args === undefined ? [] : innerAddresses(header.syscall, "args", args);
-  return [...answer, ...sent, ...(context === undefined ? [] : [context])];
 }

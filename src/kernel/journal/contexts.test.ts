@@ -1,12 +1,12 @@
 // The messages that a model is sent: chains of contexts, read back, branched, and kept to their own process.
 import { afterEach, describe, expect, it } from "vitest";
-import { fakeModel, say, type TestProgram } from "../../test/system.ts";
-import { OsError } from "../abi/errors.ts";
-import type { Address } from "../abi/ids.ts";
-import type { Message } from "../abi/messages.ts";
-import type { ModelAnswer, ModelRequest } from "../ports/model.ts";
-import type { Store } from "../ports/store.ts";
-import { replaced, type Scene, scene, type SceneOptions } from "./scene.fake.ts";
+import { fakeModel, say, type TestProgram } from "../../../test/system.ts";
+import { OsError } from "../../abi/errors.ts";
+import type { Address } from "../../abi/ids.ts";
+import type { Message } from "../../abi/messages.ts";
+import type { ModelAnswer, ModelRequest } from "../../ports/model.ts";
+import type { Store } from "../../ports/store.ts";
+import { replaced, type Scene, scene, type SceneOptions } from "../scene.fake.ts";
 
 const open: Scene[] = [];
 afterEach(() => open.splice(0).forEach((one) => one.close()));
