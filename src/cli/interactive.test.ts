@@ -18,7 +18,7 @@ eachTestOn(
 );
 
 const screen = (): string => bare(host.stdout.text);
-const shows = (text: string): Promise<void> => expect.poll(screen, { timeout: 5000 }).toContain(text);
+const shows = (text: string): Promise<void> => expect.poll(screen).toContain(text);
 
 /** Presses keys, each when the screen has taken in the one before. */
 async function press(...keys: readonly string[]): Promise<void> {

@@ -1,5 +1,6 @@
 // Which processes are in memory: room, parking, stopping, and a store that fails.
 import { describe, expect, it } from "vitest";
+import { SimulatedClock } from "../../test/simulation/clock.ts";
 import { done, fakeTools, type TestOptions } from "../../test/system.ts";
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
@@ -8,6 +9,7 @@ import {
   eventually,
   gate,
   holds,
+  pass,
   replaced,
   type Scene,
   scenes,
@@ -305,25 +307,36 @@ describe("a program beside whose waits other calls go on", () => {
 
 describe("timers", () => {
   it("wakes parked sleepers in time, also when the earliest wait has gone", async () => {
+    const clock = new SimulatedClock();
     const system = await boot({
       limits: { processesInMemory: 1, parkAfterMs: 0 },
+      parts: { clock },
       agents: { sleeper: { run: async (sys, ms) => (await sys.clock.sleep({ ms: ms as number }), ms) } },
     });
-    const pids = await Promise.all([30, 60, 120].map((ms) => system.start("sleeper", ms)));
+    const [first, second, third] = (await Promise.all(
+      [30_000, 60_000, 120_000].map((ms) => system.start("sleeper", ms)),
+    )) as [ProcessId, ProcessId, ProcessId];
     await waiting(system, 3);
-    await system.operate("process.signal", { pid: pids[0] as ProcessId, signal: "kill", reason: "" }, "test");
-    expect(await system.exit(pids[2] as ProcessId)).toEqual({ how: "completed", result: 120 });
-    expect(await system.exit(pids[1] as ProcessId)).toEqual({ how: "completed", result: 60 });
+    await system.operate("process.signal", { pid: first, signal: "kill", reason: "" }, "test");
+    await pass(clock, 60_000);
+    expect(await system.exit(second)).toEqual({ how: "completed", result: 60_000 });
+    expect(await system.state(third)).toBe("waiting");
+    await pass(clock, 60_000);
+    expect(await system.exit(third)).toEqual({ how: "completed", result: 120_000 });
   });
 
   it("leaves a stopped sleeper alone, and lets it end when it goes on after its time", async () => {
+    const clock = new SimulatedClock();
     const system = await boot({
       limits: { parkAfterMs: 0 },
+      parts: { clock },
       agents: { sleeper: { run: async (sys) => (await sys.clock.sleep({ ms: 30 }), "awake") } },
     });
     const pid = await system.start("sleeper");
     const other = await system.start("sleeper");
+    await waiting(system, 2);
     await system.operate("process.signal", { pid, signal: "stop", reason: "" }, "test");
+    await pass(clock, 30);
     expect(await system.exit(other)).toEqual({ how: "completed", result: "awake" });
     expect(await system.state(pid)).toBe("stopped");
     await system.operate("process.signal", { pid, signal: "cont", reason: "" }, "test");

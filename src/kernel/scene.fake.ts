@@ -2,6 +2,7 @@
 //
 // The store's operations can be replaced, so that a test decides when, and whether, each of them answers.
 import { afterEach } from "vitest";
+import type { SimulatedClock } from "../../test/simulation/clock.ts";
 import { MemoryMedium, openMemoryStore } from "../../test/simulation/store-memory.ts";
 import { bootTest, type TestOptions, type TestSystem } from "../../test/system.ts";
 import type { Event } from "../abi/events.ts";
@@ -11,7 +12,8 @@ import type { Exit } from "../abi/process.ts";
 import type { InboxItem } from "../abi/requests.ts";
 import type { Batch, Store } from "../ports/store.ts";
 
-const PATIENCE_MS = 5_000;
+/** Long, since the machine may be shared: it only says that something hangs. */
+const PATIENCE_MS = 25_000;
 
 export type Gate = { readonly passed: Promise<void>; readonly open: () => void };
 
@@ -22,7 +24,7 @@ export function gate(): Gate {
   return { passed, open };
 }
 
-/** Looks in every turn of the event loop until there is something; rejects after a few seconds. */
+/** Looks in every turn of the event loop until there is something; rejects when it never comes. */
 export async function eventually<T>(what: string, look: () => T | undefined | Promise<T | undefined>): Promise<T> {
   const endMs = Date.now() + PATIENCE_MS;
   while (Date.now() < endMs) {
@@ -36,6 +38,13 @@ export async function eventually<T>(what: string, look: () => T | undefined | Pr
 /** Turns of the event loop, for what must not happen to have had its chance. */
 export async function turns(count = 50): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Lets this much time pass: what comes due meanwhile fires, and what it sets off comes to rest before the next. */
+export async function pass(clock: SimulatedClock, ms: number): Promise<void> {
+  const untilMs = clock.nowMs() + ms;
+  do await turns();
+  while (clock.advance(untilMs));
 }
 
 /** The store with some of its operations replaced. */

@@ -1,10 +1,11 @@
 // What the scheduler's accounts and queues mean for processes: classes, bounds on trees, budgets, locks, times, and why they wait.
 import { afterEach, describe, expect, it } from "vitest";
+import { SimulatedClock } from "../../test/simulation/clock.ts";
 import { done, fakeModel, fakeTools, say, type TestAgent, testScheduler } from "../../test/system.ts";
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
-import { eventually, gate, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
+import { eventually, gate, pass, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
 
 const open: Scene[] = [];
 afterEach(() => open.splice(0).forEach((one) => one.close()));
@@ -276,9 +277,12 @@ describe("a budget", () => {
         return sys.tool.call({ tool: "t.look", args: {} }).then(() => "ok", codeOf);
       },
     };
-    const system = await boot({ agents: { late }, tools: tools() });
+    const clock = new SimulatedClock();
+    const system = await boot({ agents: { late }, tools: tools(), parts: { clock } });
     const budget = { calls: 9, wallMs: 40 };
     const { pid } = await system.operate("process.spawn", { agent: "late", task: null, budget }, "test");
+    await eventually("its sleep", async () => (await system.state(pid)) === "waiting" || undefined);
+    await pass(clock, 80);
     expect(await system.exit(pid)).toEqual({ how: "completed", result: "budget_exhausted" });
   });
 
@@ -293,17 +297,21 @@ describe("a budget", () => {
 describe("time", () => {
   it("begins a process when its start has come, and not before, over a restart as well", async () => {
     const agents = { brief: { run: async () => "begun" } };
-    const before = await boot({ agents });
-    const startMs = Date.now() + 150;
+    const clock = new SimulatedClock();
+    const before = await boot({ agents, parts: { clock } });
+    const startMs = clock.nowMs() + 150;
     const { pid } = await before.operate("process.spawn", { agent: "brief", task: null, startMs }, "test");
+    const waits = { state: "waiting", waits: [{ on: "time", untilMs: startMs }] };
     await turns();
-    expect((await show(before, pid)).process).toMatchObject({
-      state: "waiting",
-      waits: [{ on: "time", untilMs: startMs }],
-    });
-    const after = await boot({ agents, medium: await before.crash() });
+    expect((await show(before, pid)).process).toMatchObject(waits);
+    const medium = await before.crash();
+    clock.forget();
+    const after = await boot({ agents, medium, parts: { clock } });
+    await pass(clock, 149);
+    await turns();
+    expect((await show(after, pid)).process).toMatchObject(waits);
+    await pass(clock, 1);
     expect(await after.exit(pid)).toEqual({ how: "completed", result: "begun" });
-    expect(Date.now()).toBeGreaterThanOrEqual(startMs);
   });
 
   it("ends a process and its children at its deadline, whether they run or wait", async () => {
@@ -315,9 +323,12 @@ describe("time", () => {
         return null;
       },
     };
-    const system = await boot({ agents: { parent, waiter } });
-    const deadlineMs = Date.now() + 120;
+    const clock = new SimulatedClock();
+    const system = await boot({ agents: { parent, waiter }, parts: { clock } });
+    const deadlineMs = clock.nowMs() + 120;
     const { pid } = await system.operate("process.spawn", { agent: "parent", task: null, deadlineMs }, "test");
+    await eventually("its child", async () => (await show(system, pid)).children.length === 1 || undefined);
+    await pass(clock, 120);
     expect(await system.exit(pid)).toMatchObject({ how: "failed", error: { code: "deadline_exceeded" } });
     expect((await show(system, pid)).children).toMatchObject([{ state: "exited", deadlineMs }]);
   });
@@ -331,25 +342,27 @@ describe("time", () => {
       },
     };
     const performed: number[] = [];
+    const clock = new SimulatedClock();
     const system = await boot({
       agents: { slow },
+      parts: { clock },
       tools: fakeTools({
         "t.slow": {
           manifest: { effect: "read" },
           run: async () => {
-            performed.push(Date.now());
-            await new Promise((resolve) => setTimeout(resolve, 200));
+            performed.push(clock.nowMs());
+            await pass(clock, 200);
             return done("ok");
           },
         },
       }),
     });
     await expect(
-      system.operate("process.spawn", { agent: "slow", task: null, deadlineMs: Date.now() - 1 }, "test"),
+      system.operate("process.spawn", { agent: "slow", task: null, deadlineMs: clock.nowMs() - 1 }, "test"),
     ).rejects.toMatchObject({ code: "deadline_exceeded" });
     const { pid } = await system.operate(
       "process.spawn",
-      { agent: "slow", task: null, deadlineMs: Date.now() + 330 },
+      { agent: "slow", task: null, deadlineMs: clock.nowMs() + 330 },
       "test",
     );
     expect(await system.exit(pid)).toEqual({ how: "completed", result: "deadline_exceeded" });

@@ -171,9 +171,9 @@ needs("bubblewrap that may make namespaces", hasBubblewrap)("what runs for agent
     expect(denied.out).toMatch(/no rule|not allowed|refused|denied/i);
     const { pid } = await server.client.process.exec({ command: ["sh", "-c", "sleep 987654 & sleep 987654"] });
     await eventOf(server.client, { pid, kind: "call.intended" });
-    await expect.poll(() => sleepers(), { timeout: 20_000 }).toBeGreaterThan(0);
+    await expect.poll(() => sleepers()).toBeGreaterThan(0);
     await server.client.process.signal({ pid, signal: "kill" });
-    await expect.poll(() => sleepers(), { timeout: 20_000 }).toBe(0);
+    await expect.poll(() => sleepers()).toBe(0);
   });
 });
 

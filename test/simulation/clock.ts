@@ -18,14 +18,17 @@ export class SimulatedClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
-  /** Moves to the next timer and fires it; false if there is none. */
-  advance(): boolean {
+  /** Moves to the next timer and fires it; false if there is none until `untilMs`, and then it is that time. */
+  advance(untilMs = Infinity): boolean {
     let next: Timer | undefined;
     for (const timer of this.#timers) {
       if (next === undefined || timer.atMs < next.atMs || (timer.atMs === next.atMs && timer.order < next.order))
         next = timer;
     }
-    if (next === undefined) return false;
+    if (next === undefined || next.atMs > untilMs) {
+      if (untilMs < Infinity) this.#nowMs = Math.max(this.#nowMs, untilMs);
+      return false;
+    }
     this.#timers.delete(next);
     this.#nowMs = Math.max(this.#nowMs, next.atMs);
     next.fire();
