@@ -13,20 +13,29 @@ import {
   isRefusedFunction,
   REFUSED_STATEMENTS,
 } from "./postgres-rules.ts";
-import { checkLength, type Fit, type Operation, refusal, type Statement, type TableName, walked } from "./statement.ts";
-
-/** A node of the tree: an object of fields, or one of a single field that names its kind. */
-type Tree = { readonly [field: string]: unknown };
-
-const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
-const tree = (value: unknown): Tree => (isTree(value) ? value : {});
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
-const text = (value: unknown): string => (typeof value === "string" ? value : "");
+import {
+  boundedFit,
+  checkText,
+  type Classified,
+  definition,
+  dropped,
+  EXPLAIN,
+  type Fit,
+  changesDefinition,
+  onlyOf,
+  type Operation,
+  READ,
+  refusal,
+  refusedFunction,
+  type Statement,
+  type TableName,
+  walked,
+} from "./statement.ts";
+import { isTree, list, text, tree, type Tree } from "./tree.ts";
 
 /** Reads one statement. Throws `invalid_argument` for what no tool takes. */
 export async function classifyPostgres(given: string): Promise<Statement> {
-  checkLength(given);
-  if (given.includes("\0")) throw refusal("it has a character that no statement has.");
+  checkText(given);
   await loadModule();
   const { kind, node, statement } = parsed(given);
   // What is explained may change rows; it is looked through from within.
@@ -41,13 +50,7 @@ function parsed(given: string): { readonly kind: string; readonly node: Tree; re
   } catch (error) {
     throw refusal(`PostgreSQL's grammar does not take it: ${error instanceof Error ? error.message : String(error)}.`);
   }
-  if (statements.length !== 1)
-    throw refusal(
-      statements.length === 0
-        ? "there is none. Give one SQL statement."
-        : `these are ${statements.length} statements; give one a call.`,
-    );
-  const raw = tree(statements[0]);
+  const raw = tree(onlyOf(statements));
   const [[kind, node] = ["", {}]] = Object.entries(tree(raw.stmt));
   // Places are counted in bytes of UTF-8.
   const bytes = Buffer.from(given, "utf8");
@@ -55,10 +58,6 @@ function parsed(given: string): { readonly kind: string; readonly node: Tree; re
   const to = typeof raw.stmt_len === "number" && raw.stmt_len > 0 ? from + raw.stmt_len : bytes.length;
   return { kind, node: tree(node), statement: bytes.subarray(from, to).toString("utf8").trim() };
 }
-
-type Classified = Omit<Statement, "text">;
-
-const READ: Classified = { fits: "query", why: "", does: { kind: "read" } };
 
 function classified(kind: string, node: Tree): Classified {
   switch (kind) {
@@ -79,7 +78,7 @@ function classified(kind: string, node: Tree): Classified {
       return createAs(node);
     case "IndexStmt":
       if (node.concurrent === true) throw refusal("CONCURRENTLY does not run in a transaction; leave it out.");
-      return definition("change", "it changes the database's definition", { what: "CREATE INDEX" });
+      return changesDefinition("CREATE INDEX");
     case "AlterTableStmt":
       return alter(node);
     case "DropStmt":
@@ -96,19 +95,11 @@ function classified(kind: string, node: Tree): Classified {
 
 function otherwise(kind: string): Classified {
   const made = DEFINITIONS[kind];
-  if (made !== undefined) return definition("change", "it changes the database's definition", { what: made });
+  if (made !== undefined) return changesDefinition(made);
   const why = REFUSED_STATEMENTS[kind];
   throw refusal(
     why === undefined ? `statements of its kind (${kind.replace(/Stmt$/, "")}) are run by no tool here.` : `${why}.`,
   );
-}
-
-function definition(
-  fits: Fit,
-  why: string,
-  { what, loses = [] }: { readonly what: string; readonly loses?: readonly TableName[] },
-): Classified {
-  return { fits, why, does: { kind: "definition", what, loses } };
 }
 
 function select(node: Tree): Classified {
@@ -126,7 +117,7 @@ function explain(node: Tree): Classified {
   if (fits !== "query" && analyzes) throw refusal("EXPLAIN ANALYZE performs what it explains; leave out ANALYZE.");
   if (does.kind === "definition")
     throw refusal("only the plans of SELECT, INSERT, UPDATE, DELETE and MERGE are shown.");
-  return analyzes ? READ : { fits: "query", why: "", does: { kind: "explain" } };
+  return analyzes ? READ : EXPLAIN;
 }
 
 const tableOf = ({ schemaname, relname }: Tree): TableName => ({
@@ -171,10 +162,8 @@ function updateOrDelete(kind: "UpdateStmt" | "DeleteStmt", node: Tree): Classifi
   const alias = aliasOf(tree(node.relation));
   if (Object.hasOwn(tree(node.whereClause), "CurrentOfExpr")) throw refusal("there is no cursor that it could go by.");
   const bound = binds(conditionOf(node.whereClause), { alias, mixed: others.length > 0 });
-  const verb = update ? "changes" : "deletes";
   return rows(update ? "update" : "delete", node, {
-    fits: bound ? "change" : "destroy",
-    why: bound ? `it ${verb} rows` : `no condition on ${alias} bounds which rows it ${verb}`,
+    ...boundedFit(bound, { alias, verb: update ? "changes" : "deletes" }),
     sets: update ? setsOf(node.targetList) : [],
   });
 }
@@ -192,17 +181,14 @@ function merge(node: Tree): Classified {
   );
   const bound = joined && !sweeping;
   return rows("merge", node, {
-    fits: bound ? "change" : "destroy",
-    why: bound ? "it changes rows" : `no condition on ${alias} bounds which rows it changes`,
+    ...boundedFit(bound, { alias, verb: "changes" }),
     sets: clauses.flatMap(({ targetList, commandType }) => (commandType === "CMD_UPDATE" ? setsOf(targetList) : [])),
   });
 }
 
 function createAs(node: Tree): Classified {
   if (!Object.hasOwn(tree(node.query), "SelectStmt")) throw refusal("CREATE … AS takes a SELECT here.");
-  return definition("change", "it changes the database's definition", {
-    what: node.objtype === "OBJECT_MATVIEW" ? "CREATE MATERIALIZED VIEW" : "CREATE TABLE",
-  });
+  return changesDefinition(node.objtype === "OBJECT_MATVIEW" ? "CREATE MATERIALIZED VIEW" : "CREATE TABLE");
 }
 
 function alter(node: Tree): Classified {
@@ -216,7 +202,7 @@ function alter(node: Tree): Classified {
         what,
         loses: [tableOf(tree(node.relation))],
       })
-    : definition("change", "it changes the database's definition", { what });
+    : changesDefinition(what);
 }
 
 function drop(node: Tree): Classified {
@@ -225,13 +211,12 @@ function drop(node: Tree): Classified {
     throw refusal(`to drop this (${type.replace("OBJECT_", "").toLowerCase()}) is an operator's affair.`);
   if (node.concurrent === true) throw refusal("CONCURRENTLY does not run in a transaction; leave it out.");
   const tables = type === "OBJECT_TABLE" || type === "OBJECT_MATVIEW" ? list(node.objects) : [];
-  return definition("destroy", "DROP takes away what it names", {
-    what: "DROP",
-    loses: tables.map((object) => {
+  return dropped(
+    tables.map((object) => {
       const names = list(tree(tree(object).List).items).map((item) => text(tree(tree(item).String).sval));
       return { schema: names.at(-2), name: names.at(-1) ?? "" };
     }),
-  });
+  );
 }
 
 const CHANGES_ROWS = new Set(["InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"]);
@@ -258,8 +243,7 @@ function checkField(field: string, inner: unknown): void {
     throw refusal('SELECT INTO makes a table; write CREATE TABLE … AS with the tool "change".');
   if (field !== "FuncCall") return;
   const name = text(tree(tree(list(tree(inner).funcname).at(-1)).String).sval);
-  if (isRefusedFunction(name))
-    throw refusal(`the function ${name} acts beside the statement, and is called by no tool here.`);
+  if (isRefusedFunction(name)) throw refusedFunction(name);
 }
 
 /** A condition in the form that is judged. */

@@ -5,15 +5,24 @@
 //   L2. What this says of a statement is enforced by the engine's authoriser, which knows nothing of this.
 import { parse } from "sqlite3-parser";
 import { binds, type Condition } from "./binding.ts";
-import { checkLength, type Fit, refusal, type Statement, type TableName, walked } from "./statement.ts";
-
-type Tree = { readonly [field: string]: unknown };
-type Classified = Omit<Statement, "text">;
-
-const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
-const tree = (value: unknown): Tree => (isTree(value) ? value : {});
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
-const text = (value: unknown): string => (typeof value === "string" ? value : "");
+import {
+  boundedFit,
+  checkText,
+  type Classified,
+  definition,
+  dropped,
+  EXPLAIN,
+  type Fit,
+  changesDefinition,
+  onlyOf,
+  READ,
+  refusal,
+  refusedFunction,
+  type Statement,
+  type TableName,
+  walked,
+} from "./statement.ts";
+import { isTree, list, text, tree, type Tree } from "./tree.ts";
 
 /** PRAGMAs that only look, as the authoriser lets them through too. */
 export const PRAGMAS_READ: ReadonlySet<string> = new Set([
@@ -53,16 +62,8 @@ const REFUSED: Readonly<Record<string, string>> = {
 
 /** Reads one statement. Throws `invalid_argument` for what no tool takes. */
 export function classifySqlite(given: string): Statement {
-  checkLength(given);
-  if (given.includes("\0")) throw refusal("it has a character that no statement has.");
-  const commands = parsed(given);
-  const [node] = commands;
-  if (node === undefined || commands.length !== 1)
-    throw refusal(
-      node === undefined
-        ? "there is none. Give one SQL statement."
-        : `these are ${commands.length} statements; give one a call.`,
-    );
+  checkText(given);
+  const node = onlyOf(parsed(given));
   checkInside(node);
   const { offset, length } = tree(node.span);
   const end = typeof offset === "number" && typeof length === "number" ? offset + length : given.length;
@@ -87,14 +88,14 @@ function classified(node: Tree): Classified {
   const kind = text(node.type);
   switch (kind) {
     case "SelectStmt":
-      return { fits: "query", why: "", does: { kind: "read" } };
+      return READ;
     case "PragmaStmt":
       return pragma(node);
     case "ExplainStmt": {
       // SQLite never performs what it explains.
       const { does } = classified(tree(node.stmt));
       if (does.kind === "definition") throw refusal("only the plans of SELECT, INSERT, UPDATE and DELETE are shown.");
-      return { fits: "query", why: "", does: { kind: "explain" } };
+      return EXPLAIN;
     }
     case "InsertStmt":
       return rows("insert", node, { fits: "change", why: "it adds rows" });
@@ -104,32 +105,22 @@ function classified(node: Tree): Classified {
     case "CreateTableStmt":
     case "CreateViewStmt":
       if (node.temporary === true) throw refusal("what is temporary ends with this call; leave out TEMP.");
-      return definition("change", "it changes the database's definition", {
-        what: kind === "CreateTableStmt" ? "CREATE TABLE" : "CREATE VIEW",
-      });
+      return changesDefinition(kind === "CreateTableStmt" ? "CREATE TABLE" : "CREATE VIEW");
     case "CreateIndexStmt":
-      return definition("change", "it changes the database's definition", { what: "CREATE INDEX" });
+      return changesDefinition("CREATE INDEX");
     case "AlterTableStmt":
       return alter(node);
     case "DropTableStmt":
-      return definition("destroy", "DROP takes away what it names", { what: "DROP", loses: [tableOf(node.tblName)] });
+      return dropped([tableOf(node.tblName)]);
     case "DropViewStmt":
     case "DropIndexStmt":
     case "DropTriggerStmt":
-      return definition("destroy", "DROP takes away what it names", { what: "DROP" });
+      return dropped();
     default: {
       const why = REFUSED[kind];
       throw refusal(why === undefined ? `statements of its kind (${kind}) are run by no tool here.` : `${why}.`);
     }
   }
-}
-
-function definition(
-  fits: Fit,
-  why: string,
-  { what, loses = [] }: { readonly what: string; readonly loses?: readonly TableName[] },
-): Classified {
-  return { fits, why, does: { kind: "definition", what, loses } };
 }
 
 const nameOf = (value: unknown): string => text(tree(value).text) || text(tree(value).name);
@@ -147,7 +138,7 @@ function pragma(node: Tree): Classified {
     throw refusal(
       `PRAGMA ${name} may change how the database works. These only look: ${[...PRAGMAS_READ].join(", ")}.`,
     );
-  return { fits: "query", why: "", does: { kind: "read" } };
+  return READ;
 }
 
 function rows(
@@ -175,11 +166,9 @@ function rows(
 function updateOrDelete(kind: "UpdateStmt" | "DeleteStmt", node: Tree): Classified {
   const alias = nameOf(tree(node.tblName).alias) || tableOf(node.tblName).name;
   const bound = binds(conditionOf(node.whereClause), { alias, mixed: node.from !== undefined });
-  const verb = kind === "UpdateStmt" ? "changes" : "deletes";
-  return rows(kind === "UpdateStmt" ? "update" : "delete", node, {
-    fits: bound ? "change" : "destroy",
-    why: bound ? `it ${verb} rows` : `no condition on ${alias} bounds which rows it ${verb}`,
-  });
+  const isUpdate = kind === "UpdateStmt";
+  const fit = boundedFit(bound, { alias, verb: isUpdate ? "changes" : "deletes" });
+  return rows(isUpdate ? "update" : "delete", node, fit);
 }
 
 const ALTERATIONS: Readonly<Record<string, Fit>> = {
@@ -197,7 +186,7 @@ function alter(node: Tree): Classified {
   const fits = ALTERATIONS[text(tree(node.body).type)];
   if (fits === undefined) throw refusal("this form of ALTER is run by no tool here.");
   return fits === "change"
-    ? definition(fits, "it changes the database's definition", { what: "ALTER TABLE" })
+    ? changesDefinition("ALTER TABLE")
     : definition(fits, "it takes something away", { what: "ALTER TABLE", loses: [tableOf(node.tblName)] });
 }
 
@@ -213,8 +202,7 @@ function checkInside(root: Tree): void {
       : value.type === "TableCallSelectTable"
         ? tableOf(value.tblName).name
         : "";
-    if (FUNCTIONS_REFUSED.has(name.toLowerCase()))
-      throw refusal(`the function ${name} acts beside the statement, and is called by no tool here.`);
+    if (FUNCTIONS_REFUSED.has(name.toLowerCase())) throw refusedFunction(name);
     for (const inner of Object.values(value)) open.push(inner);
   }
 }

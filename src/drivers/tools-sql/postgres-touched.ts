@@ -16,6 +16,7 @@ import {
 } from "./database.ts";
 import type { Transaction } from "./transaction.ts";
 import type { Statement, TableName } from "./statement.ts";
+import { countsOf, definitionTouched } from "./touched.ts";
 import { documentOf, paramOfPostgres } from "./values.ts";
 
 type Rows = Extract<Statement["does"], { kind: "rows" }>;
@@ -58,12 +59,13 @@ export async function changeRows(
   const target = await targetOf(transaction, does.table);
   const sink: Gather = { transaction, statement, does, target, params, rowsMax, beside };
   const found = does.operation === "merge" ? await merged(sink) : await returned(sink);
-  const counts = countedSince(await countsOf(transaction), found.before);
+  const counts = countedSince(await countsAtServer(transaction), found.before);
   const whole = found.whole;
   return {
     ...found,
     rows: whole ? found.rows : found.rows.slice(0, SAMPLE_ROWS),
-    counts: counts.length > 0 ? counts : countedOf(found.rows),
+    // Where the server does not count (a foreign table, a setting): what was seen.
+    counts: counts.length > 0 ? counts : countsOf(found.rows),
     total: found.total ?? totalOf(counts, target, found.rows.length),
     keys: new Map([[target.shown, target.key]]),
     lost: [],
@@ -125,7 +127,7 @@ async function runAgain(
 ): Promise<{ readonly affected: number; readonly before: readonly Count[] }> {
   await transaction.run("ROLLBACK TO SAVEPOINT reeve");
   // What was taken back stays counted.
-  const before = await countsOf(transaction);
+  const before = await countsAtServer(transaction);
   const { affected } = await transaction.run(text, params.map(paramOfPostgres));
   return { affected, before };
 }
@@ -208,7 +210,7 @@ async function merged({ transaction, statement, does, target, params, rowsMax, b
 }
 
 /** What the server counts of this transaction, triggers and cascades included. Each call has its own connection, so nothing else is among it. */
-async function countsOf(transaction: Transaction): Promise<Count[]> {
+async function countsAtServer(transaction: Transaction): Promise<Count[]> {
   const { rows } = await transaction.run(
     `SELECT schemaname, relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables
      WHERE n_tup_ins + n_tup_upd + n_tup_del > 0 ORDER BY 1, 2`,
@@ -235,15 +237,6 @@ function countedSince(counts: readonly Count[], before: readonly Count[]): Count
   });
 }
 
-/** Where the server does not count (a foreign table, a setting): what was seen. */
-function countedOf(rows: readonly RowChange[]): Count[] {
-  const table = rows[0]?.table;
-  if (table === undefined) return [];
-  const inserted = rows.filter(({ before }) => before === null).length;
-  const deleted = rows.filter(({ after }) => after === null).length;
-  return [{ table, inserted, updated: rows.length - inserted - deleted, deleted }];
-}
-
 /** Runs a change of definition, after a look at what goes with it. */
 export async function define(transaction: Transaction, statement: Statement): Promise<Touched> {
   const loses = statement.does.kind === "definition" ? statement.does.loses : [];
@@ -253,16 +246,7 @@ export async function define(transaction: Transaction, statement: Statement): Pr
     if (target.isTable) lost.push(await lostOf(transaction, target));
   }
   await transaction.run(statement.text);
-  return {
-    rows: [],
-    whole: true,
-    counts: [],
-    total: 0,
-    keys: new Map(),
-    lost,
-    notes: [...transaction.notices],
-    answer: null,
-  };
+  return definitionTouched(lost, [...transaction.notices]);
 }
 
 async function lostOf(transaction: Transaction, { sql, shown }: Target): Promise<Lost> {

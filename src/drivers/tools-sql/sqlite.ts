@@ -6,7 +6,6 @@ import { classifySqlite } from "./classify-sqlite.ts";
 import {
   type Answer,
   type Bounds,
-  type Count,
   type Database,
   type Lost,
   LOST_ROWS_COUNTED,
@@ -18,6 +17,7 @@ import {
 } from "./database.ts";
 import { type Order, type Ran, SqliteLink } from "./sqlite-link.ts";
 import type { Statement, TableName } from "./statement.ts";
+import { countsOf, definitionTouched } from "./touched.ts";
 import { paramOfSqlite } from "./values.ts";
 
 /** Children that wait for their next use. */
@@ -268,18 +268,6 @@ async function rowsRecorded(
   return rowsOfChangeset(changeset, (table) => (names.get(table) ?? []).map(({ name }) => name));
 }
 
-function countsOf(rows: readonly RowChange[]): Count[] {
-  const counts = new Map<string, { inserted: number; updated: number; deleted: number }>();
-  for (const { table, before, after } of rows) {
-    const count = counts.get(table) ?? { inserted: 0, updated: 0, deleted: 0 };
-    counts.set(table, count);
-    if (before === null) count.inserted += 1;
-    else if (after === null) count.deleted += 1;
-    else count.updated += 1;
-  }
-  return [...counts].map(([table, count]) => ({ table, ...count }));
-}
-
 function notesOf(
   ran: Ran,
   about: { keyed: boolean; table: TableName; many: boolean; operation: string; recorded: number },
@@ -299,19 +287,11 @@ async function define(connection: Connection, statement: Statement, params: read
   const lost: Lost[] = [];
   for (const { name } of loses) lost.push(await lostOf(connection, name));
   const ran = await connection.run(statement.text, { params, allow: "define" });
-  return {
-    rows: [],
-    whole: true,
-    counts: [],
-    total: 0,
-    keys: new Map(),
+  const mayCascade = ran.followed + ran.changes > 0 && lost.length > 0;
+  return definitionTouched(
     lost,
-    notes:
-      ran.followed + ran.changes > 0 && lost.length > 0
-        ? ["Rows of other tables that refer to it may be touched by cascades."]
-        : [],
-    answer: null,
-  };
+    mayCascade ? ["Rows of other tables that refer to it may be touched by cascades."] : [],
+  );
 }
 
 async function lostOf(connection: Connection, table: string): Promise<Lost> {

@@ -42,13 +42,54 @@ const STATEMENT_CHARS_MAX = 64 * 1024;
 export const refusal = (why: string): OsError =>
   new OsError("invalid_argument", `The statement was not run: ${why}`, { data: { issues: [`statement: ${why}`] } });
 
-export function checkLength(text: string): void {
-  if (text.trim() === "") throw refusal("there is none. Give one SQL statement.");
+const NONE = "there is none. Give one SQL statement.";
+
+/** Throws `invalid_argument` for a text that no parser is given. */
+export function checkText(text: string): void {
+  if (text.trim() === "") throw refusal(NONE);
+  if (text.includes("\0")) throw refusal("it has a character that no statement has.");
   if (text.length > STATEMENT_CHARS_MAX)
     throw refusal(
       `it is ${text.length} characters long, and ${STATEMENT_CHARS_MAX} are read. Pass long values as params.`,
     );
 }
+
+/** The one statement of a text. */
+export function onlyOf<T>(statements: readonly T[]): T {
+  const [only] = statements;
+  if (only === undefined) throw refusal(NONE);
+  if (statements.length > 1) throw refusal(`these are ${statements.length} statements; give one a call.`);
+  return only;
+}
+
+/** What is found of a statement beside its text. */
+export type Classified = Omit<Statement, "text">;
+
+export const READ: Classified = { fits: "query", why: "", does: { kind: "read" } };
+export const EXPLAIN: Classified = { fits: "query", why: "", does: { kind: "explain" } };
+
+type Defined = { readonly what: string; readonly loses?: readonly TableName[] };
+
+export const definition = (fits: Fit, why: string, { what, loses = [] }: Defined): Classified => ({
+  ...{ fits, why },
+  does: { kind: "definition", what, loses },
+});
+export const changesDefinition = (what: string): Classified =>
+  definition("change", "it changes the database's definition", { what });
+export const dropped = (loses: readonly TableName[] = []): Classified =>
+  definition("destroy", "DROP takes away what it names", { what: "DROP", loses });
+
+/** A statement that changes or deletes the rows that its condition on `alias` bounds; without a bound it may be all of them. */
+export const boundedFit = (
+  bound: boolean,
+  { alias, verb }: { readonly alias: string; readonly verb: "changes" | "deletes" },
+): Pick<Statement, "fits" | "why"> =>
+  bound
+    ? { fits: "change", why: `it ${verb} rows` }
+    : { fits: "destroy", why: `no condition on ${alias} bounds which rows it ${verb}` };
+
+export const refusedFunction = (name: string): OsError =>
+  refusal(`the function ${name} acts beside the statement, and is called by no tool here.`);
 
 /** Runs what walks a tree. One that is nested deeper than can be walked is refused like one that cannot be read. */
 export function walked<T>(walk: () => T): T {
