@@ -9,7 +9,7 @@ import type { JsonObject } from "../../abi/json.ts";
 import type { CallOptions, ToolOutcome } from "../../ports/tools.ts";
 import type { FileEntry, Workspace } from "../../ports/workspace.ts";
 import { filesTools } from "./files.ts";
-import type { PlacePorts } from "./place.ts";
+import type { WorkspacePorts } from "./call-workspace.ts";
 
 const encoder = new TextEncoder();
 
@@ -43,7 +43,7 @@ function scene(initial: Readonly<Record<string, string | Uint8Array>>, { kept = 
     close: async () => {},
   };
   const workspaces = { open: async () => workspace, rollback: async () => void log.push("put back") };
-  const ports = { workspaces, limits: sandboxLimitsSchema.parse({}) } as unknown as PlacePorts;
+  const ports = { workspaces, limits: sandboxLimitsSchema.parse({}) } as unknown as WorkspacePorts;
   const tools = new Map(filesTools(ports).map((tool) => [tool.name, tool]));
   const options: CallOptions = { ...caller(), key: "k", signal: new AbortController().signal };
   const call = async (name: string, args: JsonObject): Promise<ToolOutcome> =>

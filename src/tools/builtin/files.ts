@@ -7,7 +7,7 @@ import { errorRecord, OsError } from "../../abi/errors.ts";
 import type { ToolContent } from "../../abi/tools.ts";
 import type { CallOptions, ToolOutcome } from "../../ports/tools.ts";
 import type { FileEntry, Workspace } from "../../ports/workspace.ts";
-import { inWorkspace, keepOrPutBack, type PlacePorts } from "./place.ts";
+import { inWorkspace, keepOrPutBack, type WorkspacePorts } from "./call-workspace.ts";
 import { searchFiles, walk } from "./search.ts";
 import { textOf } from "./text.ts";
 import { type BuiltinTool, builtinTool } from "./tool.ts";
@@ -27,7 +27,7 @@ const path = z
 const reads = { effect: "read", idempotency: "natural" } as const;
 const writes = { effect: "write", idempotency: "key" } as const;
 
-export const filesTools = (ports: PlacePorts): readonly BuiltinTool[] => [
+export const filesTools = (ports: WorkspacePorts): readonly BuiltinTool[] => [
   readTool(ports),
   writeTool(ports),
   editTool(ports),
@@ -42,7 +42,7 @@ const done = (text: string, data?: ToolContent["data"]): ToolOutcome => ({
 
 /** What is wrong with a file is the tool's answer; that there is no workspace is not. */
 async function answering(
-  ports: PlacePorts,
+  ports: WorkspacePorts,
   options: CallOptions,
   work: (workspace: Workspace) => Promise<ToolOutcome>,
 ): Promise<ToolOutcome> {
@@ -58,7 +58,7 @@ async function answering(
   }
 }
 
-const readTool = (ports: PlacePorts): BuiltinTool =>
+const readTool = (ports: WorkspacePorts): BuiltinTool =>
   builtinTool({
     name: "read",
     description: "Reads a text file of the workspace, with the numbers of its lines.",
@@ -93,7 +93,7 @@ function numbered(text: string, from: number, count: number): string {
   return left > 0 ? `${body}\n(${left} more lines: from ${from + shown.length})` : body;
 }
 
-const writeTool = (ports: PlacePorts): BuiltinTool =>
+const writeTool = (ports: WorkspacePorts): BuiltinTool =>
   builtinTool({
     name: "write",
     description:
@@ -109,7 +109,7 @@ const writeTool = (ports: PlacePorts): BuiltinTool =>
       }),
   });
 
-const editTool = (ports: PlacePorts): BuiltinTool =>
+const editTool = (ports: WorkspacePorts): BuiltinTool =>
   builtinTool({
     name: "edit",
     description:
@@ -139,7 +139,7 @@ const editTool = (ports: PlacePorts): BuiltinTool =>
 
 const failed = (text: string): ToolOutcome => ({ kind: "failed", content: { text } });
 
-const listTool = (ports: PlacePorts): BuiltinTool =>
+const listTool = (ports: WorkspacePorts): BuiltinTool =>
   builtinTool({
     name: "list",
     description: "Lists a folder of the workspace; with `deep`, all that stands below it.",
@@ -172,7 +172,7 @@ const listTool = (ports: PlacePorts): BuiltinTool =>
 
 const SUFFIX: { readonly [K in FileEntry["kind"]]: string } = { file: "", folder: "/", link: "@", other: "?" };
 
-const searchTool = (ports: PlacePorts): BuiltinTool =>
+const searchTool = (ports: WorkspacePorts): BuiltinTool =>
   builtinTool({
     name: "search",
     description:

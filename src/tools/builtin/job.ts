@@ -13,9 +13,9 @@ import type { Finished, Sandboxes, SandboxSpec } from "../../ports/sandbox.ts";
 import type { CallOptions, EgressNotes, ToolOutcome } from "../../ports/tools.ts";
 import type { Workspace } from "../../ports/workspace.ts";
 import { tightest } from "./bounds.ts";
-import { inWorkspace, keep, type PlacePorts, putBack } from "./place.ts";
+import { inWorkspace, keep, type WorkspacePorts, putBack } from "./call-workspace.ts";
 
-export type JobPorts = PlacePorts & { readonly sandboxes: Sandboxes; readonly egress: Egress };
+export type JobPorts = WorkspacePorts & { readonly sandboxes: Sandboxes; readonly egress: Egress };
 
 export type Job = {
   readonly command: readonly [string, ...string[]];

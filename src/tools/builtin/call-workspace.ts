@@ -1,10 +1,10 @@
-// The process's workspace, for the length of one call.
+// The workspace of the process that calls, for the length of one call.
 import type { SandboxLimits } from "../../abi/isolation.ts";
 import type { CallOptions } from "../../ports/tools.ts";
 import type { Workspace, Workspaces } from "../../ports/workspace.ts";
 import { tightest } from "./bounds.ts";
 
-export type PlacePorts = {
+export type WorkspacePorts = {
   readonly workspaces: Workspaces;
   /** What the configuration allows; an agent's own limits can only be lower. */
   readonly limits: SandboxLimits;
@@ -12,7 +12,7 @@ export type PlacePorts = {
 
 /** Opens the workspace of the process that calls, and lets go of it after the work. */
 export async function inWorkspace<T>(
-  { workspaces, limits }: PlacePorts,
+  { workspaces, limits }: WorkspacePorts,
   { process }: Pick<CallOptions, "process">,
   work: (workspace: Workspace) => Promise<T>,
 ): Promise<T> {
@@ -34,12 +34,12 @@ export async function keep(workspace: Workspace, { call, notes, process }: CallO
 }
 
 /** Puts the workspace back to how it stood before the call, which was begun before and is begun again. */
-export async function putBack({ workspaces }: PlacePorts, { call, notes, process }: CallOptions): Promise<void> {
+export async function putBack({ workspaces }: WorkspacePorts, { call, notes, process }: CallOptions): Promise<void> {
   await workspaces.rollback(process.pid, call);
   await notes({ kind: "workspace.changed", what: "rollback", before: call, by: process.pid });
 }
 
 /** Keeps the workspace before a call that changes nothing but that; or, where the call was begun before, puts it back. */
-export async function keepOrPutBack(ports: PlacePorts, workspace: Workspace, options: CallOptions): Promise<void> {
+export async function keepOrPutBack(ports: WorkspacePorts, workspace: Workspace, options: CallOptions): Promise<void> {
   if (await keep(workspace, options)) await putBack(ports, options);
 }
