@@ -2,13 +2,13 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { ProcessId, RequestId } from "../abi/ids.ts";
 import type { StreamItem } from "../ports/system.ts";
-import { eventually, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
+import { eventually, listener, scene, type Scene, type SceneOptions, turns } from "./scene.fake.ts";
 
 const open: Scene[] = [];
 afterEach(() => open.splice(0).forEach((one) => one.close()));
 
 const agents: SceneOptions["agents"] = {
-  listener: { run: async (sys) => (await sys.message.receive({})).message?.body ?? null },
+  listener,
   thinker: { run: () => new Promise(() => {}) },
 };
 

@@ -3,13 +3,19 @@ import { describe, expect, it } from "vitest";
 import { done, fakeModel, fakeTools, say } from "../../test/system.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Store } from "../ports/store.ts";
-import { eventually, gate, replaced, type Scene, scenes, type SceneOptions, turns } from "./scene.fake.ts";
+import {
+  eventually,
+  gate,
+  listener,
+  parentOf,
+  replaced,
+  type Scene,
+  type SceneOptions,
+  scenes,
+  turns,
+} from "./scene.fake.ts";
 
 const boot = scenes();
-
-const sleeper: SceneOptions["agents"][string] = {
-  run: async (sys) => (await sys.message.receive({})).message?.body ?? null,
-};
 
 /** Pids of all processes but one. */
 const others = (system: Scene, pid: ProcessId): Promise<readonly { pid: ProcessId; state: string }[]> =>
@@ -17,8 +23,8 @@ const others = (system: Scene, pid: ProcessId): Promise<readonly { pid: ProcessI
 
 describe("spawn by key", () => {
   it("gives one process to two requests with the same key that come at once", async () => {
-    const system = await boot({ agents: { sleeper } });
-    const ask = () => system.operate("process.spawn", { agent: "sleeper", task: "x", key: "k" }, "test");
+    const system = await boot({ agents: { listener } });
+    const ask = () => system.operate("process.spawn", { agent: "listener", task: "x", key: "k" }, "test");
     const [one, two, three] = await Promise.all([ask(), ask(), ask()]);
     expect([two.pid, three.pid]).toEqual([one.pid, one.pid]);
     expect(system.troubles).toEqual([]);
@@ -26,8 +32,8 @@ describe("spawn by key", () => {
   });
 
   it("refuses the key for another task, also when both come at once", async () => {
-    const system = await boot({ agents: { sleeper } });
-    const ask = (task: string) => system.operate("process.spawn", { agent: "sleeper", task, key: "k" }, "test");
+    const system = await boot({ agents: { listener } });
+    const ask = (task: string) => system.operate("process.spawn", { agent: "listener", task, key: "k" }, "test");
     const answers = await Promise.allSettled([ask("x"), ask("y")]);
     expect(answers.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
     expect(answers.find(({ status }) => status === "rejected")).toMatchObject({ reason: { code: "conflict" } });
@@ -35,7 +41,7 @@ describe("spawn by key", () => {
   });
 
   it("takes nothing of a spawn that fails: unknown agent, unknown tool", async () => {
-    const system = await boot({ agents: { sleeper, armed: { ...sleeper, manifest: { tools: ["t.gone"] } } } });
+    const system = await boot({ agents: { listener, armed: { ...listener, manifest: { tools: ["t.gone"] } } } });
     const ask = (agent: string) => system.operate("process.spawn", { agent, task: null, key: agent }, "test");
     await expect(ask("nobody")).rejects.toMatchObject({ code: "not_found" });
     await expect(ask("armed")).rejects.toMatchObject({ code: "not_found" });
@@ -66,12 +72,12 @@ describe("limits at birth", () => {
 
   it("gives a process the tightest of all budgets", async () => {
     const system = await boot({
-      agents: { sleeper: { ...sleeper, manifest: { budget: { calls: 5, tokens: 900 } } } },
+      agents: { listener: { ...listener, manifest: { budget: { calls: 5, tokens: 900 } } } },
       limits: { budget: { calls: 9, tokens: 700 } },
     });
     const { pid } = await system.operate(
       "process.spawn",
-      { agent: "sleeper", task: null, budget: { calls: 7 } },
+      { agent: "listener", task: null, budget: { calls: 7 } },
       "test",
     );
     expect((await system.operate("process.show", { pid }, "test")).process.budget).toEqual({ calls: 5, tokens: 700 });
@@ -83,7 +89,7 @@ describe("waiting for processes", () => {
     const system = await boot({
       limits: { parkAfterMs: 0 },
       agents: {
-        grandchild: sleeper,
+        grandchild: listener,
         child: {
           manifest: { agents: ["grandchild"] },
           run: async (sys, parent) => {
@@ -121,11 +127,11 @@ describe("waiting for processes", () => {
   it("answers several waits of one parent, whatever the order in which the children end", async () => {
     const system = await boot({
       agents: {
-        sleeper,
+        listener,
         parent: {
-          manifest: { agents: ["sleeper"] },
+          manifest: { agents: ["listener"] },
           run: async (sys) => {
-            const children = await Promise.all([1, 2, 3].map((task) => sys.process.spawn({ agent: "sleeper", task })));
+            const children = await Promise.all([1, 2, 3].map((task) => sys.process.spawn({ agent: "listener", task })));
             const waits = children.map(({ pid }) => sys.process.wait({ pid }));
             for (const [at, { pid }] of [...children.entries()].reverse()) await sys.message.send({ pid, body: at });
             return (await Promise.all(waits)).map(({ exit }) => (exit?.how === "completed" ? exit.result : null));
@@ -139,23 +145,9 @@ describe("waiting for processes", () => {
 
 describe("the end of a tree", () => {
   const family: SceneOptions["agents"] = {
-    leaf: sleeper,
-    branch: {
-      manifest: { agents: ["leaf"] },
-      run: async (sys) => {
-        await sys.process.spawn({ agent: "leaf", task: null });
-        await sys.process.spawn({ agent: "leaf", task: null });
-        return (await sys.message.receive({})).message?.body ?? null;
-      },
-    },
-    root: {
-      manifest: { agents: ["branch"] },
-      run: async (sys) => {
-        await sys.process.spawn({ agent: "branch", task: null });
-        await sys.process.spawn({ agent: "branch", task: null });
-        return (await sys.message.receive({})).message?.body ?? null;
-      },
-    },
+    leaf: listener,
+    branch: parentOf("leaf", 2),
+    root: parentOf("branch", 2),
   };
   const grown = (system: Scene): Promise<boolean> =>
     eventually("seven processes that wait", async () =>
@@ -210,21 +202,9 @@ describe("the end of a tree", () => {
       store,
       tools: { ...tools, resolve },
       agents: {
-        leaf: { ...sleeper, manifest: { tools: ["t.slow"] } },
-        branch: {
-          manifest: { agents: ["leaf"] },
-          run: async (sys) => {
-            await sys.process.spawn({ agent: "leaf", task: null });
-            return (await sys.message.receive({})).message?.body ?? null;
-          },
-        },
-        root: {
-          manifest: { agents: ["branch"] },
-          run: async (sys) => {
-            await sys.process.spawn({ agent: "branch", task: null });
-            return (await sys.message.receive({})).message?.body ?? null;
-          },
-        },
+        leaf: { ...listener, manifest: { tools: ["t.slow"] } },
+        branch: parentOf("leaf", 1),
+        root: parentOf("branch", 1),
       },
     });
     const pid = await system.start("root");
@@ -262,11 +242,11 @@ describe("the end of a tree", () => {
     const system = await boot({
       store,
       agents: {
-        sleeper,
+        listener,
         parent: {
-          manifest: { agents: ["sleeper"] },
+          manifest: { agents: ["listener"] },
           run: async (sys) => {
-            const { pid } = await sys.process.spawn({ agent: "sleeper", task: null });
+            const { pid } = await sys.process.spawn({ agent: "listener", task: null });
             watched = pid;
             await sys.process.wait({ pid });
             return null;
@@ -304,14 +284,14 @@ describe("the end of a tree", () => {
       store,
       limits: { parkAfterMs: 0 },
       agents: {
-        sleeper,
+        listener,
         sender: {
           run: async (sys, pid) => (await sys.message.send({ pid: pid as ProcessId, body: "late" }), null),
         },
         root: {
-          manifest: { agents: ["sleeper", "sender"] },
+          manifest: { agents: ["listener", "sender"] },
           run: async (sys) => {
-            const { pid } = await sys.process.spawn({ agent: "sleeper", task: null });
+            const { pid } = await sys.process.spawn({ agent: "listener", task: null });
             await sys.message.receive({});
             await sys.process.spawn({ agent: "sender", task: pid });
             return (await sys.process.wait({ pid })).exit?.how ?? null;
@@ -320,7 +300,7 @@ describe("the end of a tree", () => {
       },
     });
     const pid = await system.start("root");
-    const [one] = await eventually("the sleeper parked", async () => {
+    const [one] = await eventually("the listener parked", async () => {
       const all = await system.disk.processes({ limit: 100, states: ["waiting"] });
       return all.length === 2 && system.load().inMemory === 0 ? all.filter((row) => row.pid !== pid) : undefined;
     });
@@ -394,8 +374,8 @@ describe("the end of a tree", () => {
           return disk.processes(query);
         },
       });
-    const system = await boot({ store, agents: { sleeper } });
-    const pid = await system.start("sleeper");
+    const system = await boot({ store, agents: { listener } });
+    const pid = await system.start("listener");
     await eventually("it waits", async () => ((await system.state(pid)) === "waiting" ? true : undefined));
     broken = true;
     await expect(system.operate("process.signal", { pid, signal: "kill", reason: "" }, "test")).rejects.toMatchObject({

@@ -1,28 +1,26 @@
 // Which processes are in memory: room, parking, stopping, and a store that fails.
 import { describe, expect, it } from "vitest";
 import { SimulatedClock } from "../../test/simulation/clock.ts";
-import { done, fakeTools, type TestOptions } from "../../test/system.ts";
+import { done, fakeTools } from "../../test/system.ts";
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Store } from "../ports/store.ts";
 import {
+  callerOf,
   eventually,
   gate,
   holds,
+  listener,
   pass,
   replaced,
   type Scene,
-  scenes,
   type SceneOptions,
+  scenes,
   slowed,
   turns,
 } from "./scene.fake.ts";
 
 const boot = scenes();
-
-const listener: TestOptions["agents"][string] = {
-  run: async (sys) => (await sys.message.receive({})).message?.body ?? null,
-};
 
 const waiting = (system: Scene, count: number): Promise<boolean> =>
   eventually(`${count} processes that wait`, async () =>
@@ -181,10 +179,7 @@ describe("stop and cont", () => {
       store,
       tools,
       agents: {
-        payer: {
-          manifest: { tools: ["t.pay"] },
-          run: async (sys) => (await sys.tool.call({ tool: "t.pay", args: {} })).text,
-        },
+        payer: callerOf("t.pay"),
       },
     });
     const pid = await system.start("payer");

@@ -4,7 +4,7 @@
 import { afterEach } from "vitest";
 import type { SimulatedClock } from "../../test/simulation/clock.ts";
 import { MemoryMedium, openMemoryStore } from "../../test/simulation/store-memory.ts";
-import { bootTest, type TestOptions, type TestSystem } from "../../test/system.ts";
+import { bootTest, type TestAgent, type TestOptions, type TestSystem } from "../../test/system.ts";
 import type { Event } from "../abi/events.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
@@ -77,6 +77,24 @@ export function slowed(disk: Store, delay: (batch: Batch) => Promise<void> | und
 /** Whether a batch holds an event of this kind. */
 export const holds = ({ journals }: Batch, kind: string): boolean =>
   journals.some(({ events }) => events.some(({ header }) => header.includes(`"kind":"${kind}"`)));
+
+/** An agent that waits for a message, and ends with it. */
+export const listener: TestAgent = { run: async (sys) => (await sys.message.receive({})).message?.body ?? null };
+
+/** An agent that calls one tool, and ends with what that said. */
+export const callerOf = (tool: string): TestAgent => ({
+  manifest: { tools: [tool] },
+  run: async (sys) => (await sys.tool.call({ tool, args: {} })).text,
+});
+
+/** An agent that starts so many of another, then waits for a message. */
+export const parentOf = (agent: string, count: number): TestAgent => ({
+  manifest: { agents: [agent] },
+  run: async (sys) => {
+    for (let child = 0; child < count; child += 1) await sys.process.spawn({ agent, task: null });
+    return (await sys.message.receive({})).message?.body ?? null;
+  },
+});
 
 export type Scene = TestSystem & {
   readonly medium: MemoryMedium;

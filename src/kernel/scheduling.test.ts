@@ -5,7 +5,17 @@ import { done, fakeModel, fakeTools, say, type TestAgent, testScheduler } from "
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Json } from "../abi/json.ts";
-import { eventually, gate, pass, type Scene, scene, type SceneOptions, turns } from "./scene.fake.ts";
+import {
+  callerOf,
+  eventually,
+  gate,
+  listener,
+  pass,
+  scene,
+  type Scene,
+  type SceneOptions,
+  turns,
+} from "./scene.fake.ts";
 
 const open: Scene[] = [];
 afterEach(() => open.splice(0).forEach((one) => one.close()));
@@ -18,20 +28,19 @@ async function boot(options: SceneOptions): Promise<Scene> {
 
 const codeOf = (error: unknown): string => (error as { code: string }).code;
 const show = (system: Scene, pid: ProcessId) => system.operate("process.show", { pid }, "test");
-const waiter: TestAgent = { run: async (sys) => (await sys.message.receive({})).message?.body ?? null };
 
 describe("where a process stands", () => {
   const parent: TestAgent = {
-    manifest: { class: "standard", agents: ["waiter", "urgent"] },
+    manifest: { class: "standard", agents: ["listener", "urgent"] },
     run: async (sys) => {
       const pids: Json[] = [];
-      for (const agent of ["waiter", "urgent"]) pids.push((await sys.process.spawn({ agent, task: null })).pid);
-      pids.push((await sys.process.spawn({ agent: "waiter", task: null, class: "batch" })).pid);
+      for (const agent of ["listener", "urgent"]) pids.push((await sys.process.spawn({ agent, task: null })).pid);
+      pids.push((await sys.process.spawn({ agent: "listener", task: null, class: "batch" })).pid);
       await sys.message.receive({});
       return pids;
     },
   };
-  const agents = { parent, waiter, urgent: { ...waiter, manifest: { class: "critical" as const } } };
+  const agents = { parent, listener, urgent: { ...listener, manifest: { class: "critical" as const } } };
 
   it("is never above its parent, and its tenant and weight are the root's", async () => {
     const system = await boot({ agents });
@@ -77,13 +86,13 @@ describe("where a process stands", () => {
 
 describe("bounds on a tree", () => {
   const spawner = (tree: NonNullable<TestAgent["manifest"]>["tree"]): TestAgent => ({
-    manifest: { agents: ["waiter", "spawner", "brief"], tree },
+    manifest: { agents: ["listener", "spawner", "brief"], tree },
     run: async (sys, task) => {
       const { agent, count } = task as { agent: string; count: number };
       const outcomes: string[] = [];
       for (let at = 0; at < count; at += 1)
         outcomes.push(
-          await sys.process.spawn({ agent, task: { agent: "waiter", count: 1 } }).then(
+          await sys.process.spawn({ agent, task: { agent: "listener", count: 1 } }).then(
             async ({ pid }) => {
               if (agent === "brief") await sys.process.wait({ pid });
               return "started";
@@ -98,13 +107,13 @@ describe("bounds on a tree", () => {
     tree: Parameters<typeof spawner>[0],
     task: { agent: string; count: number },
   ): Promise<Json | undefined> => {
-    const system = await boot({ agents: { spawner: spawner(tree), waiter, brief: { run: async () => null } } });
+    const system = await boot({ agents: { spawner: spawner(tree), listener, brief: { run: async () => null } } });
     const exit = await system.exit(await system.start("spawner", task));
     return exit?.how === "completed" ? exit.result : undefined;
   };
 
   it("counts living children, and refuses one more before anything happens", async () => {
-    expect(await outcomes({ breadth: 2 }, { agent: "waiter", count: 3 })).toEqual([
+    expect(await outcomes({ breadth: 2 }, { agent: "listener", count: 3 })).toEqual([
       "started",
       "started",
       'limit_exceeded {"limit":"tree_breadth","max":2}',
@@ -122,13 +131,13 @@ describe("bounds on a tree", () => {
 
   it("let a tree grow at a bounded pace, and say so of a spawn that waits", async () => {
     const grower: TestAgent = {
-      manifest: { agents: ["waiter"] },
+      manifest: { agents: ["listener"] },
       run: async (sys) => {
-        for (let at = 0; at < 3; at += 1) await sys.process.spawn({ agent: "waiter", task: null });
+        for (let at = 0; at < 3; at += 1) await sys.process.spawn({ agent: "listener", task: null });
         return "grown";
       },
     };
-    const system = await boot({ agents: { grower, waiter }, limits: { spawnsPerMinute: 60 } });
+    const system = await boot({ agents: { grower, listener }, limits: { spawnsPerMinute: 60 } });
     const pid = await system.start("grower");
     const wait = await eventually("a spawn that waits", async () => (await show(system, pid)).waiting[0]);
     expect(wait).toMatchObject({
@@ -316,15 +325,15 @@ describe("time", () => {
 
   it("ends a process and its children at its deadline, whether they run or wait", async () => {
     const parent: TestAgent = {
-      manifest: { agents: ["waiter"] },
+      manifest: { agents: ["listener"] },
       run: async (sys) => {
-        const { pid } = await sys.process.spawn({ agent: "waiter", task: null });
+        const { pid } = await sys.process.spawn({ agent: "listener", task: null });
         await sys.process.wait({ pid });
         return null;
       },
     };
     const clock = new SimulatedClock();
-    const system = await boot({ agents: { parent, waiter }, parts: { clock } });
+    const system = await boot({ agents: { parent, listener }, parts: { clock } });
     const deadlineMs = clock.nowMs() + 120;
     const { pid } = await system.operate("process.spawn", { agent: "parent", task: null, deadlineMs }, "test");
     await eventually("its child", async () => (await show(system, pid)).children.length === 1 || undefined);
@@ -487,15 +496,12 @@ describe("waiting for a turn", () => {
     fakeTools({
       "t.one": { manifest: { effect: "read", concurrency: 1 }, run: async () => (await passed, done("ok")) },
     });
-  const caller: TestAgent = {
-    manifest: { tools: ["t.one"] },
-    run: async (sys) => (await sys.tool.call({ tool: "t.one", args: {} })).text,
-  };
+  const caller: TestAgent = callerOf("t.one");
 
   it("is explained, and costs no room in memory when others need it", async () => {
     const passed = gate();
     const system = await boot({
-      agents: { caller, waiter },
+      agents: { caller, listener },
       tools: slow(passed.passed),
       limits: { processesInMemory: 2 },
     });

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { done, fakeModel, fakeTools, say, type TestOptions } from "../../test/system.ts";
 import type { ProcessId } from "../abi/ids.ts";
-import { eventually, gate, type Scene, scenes, turns } from "./scene.fake.ts";
+import { callerOf, eventually, gate, listener, type Scene, scenes, turns } from "./scene.fake.ts";
 
 const boot = scenes();
 
@@ -111,10 +111,7 @@ describe("a stop", () => {
     const system = await boot({
       tools,
       agents: {
-        payer: {
-          manifest: { tools: ["t.pay"] },
-          run: async (sys) => (await sys.tool.call({ tool: "t.pay", args: {} })).text,
-        },
+        payer: callerOf("t.pay"),
       },
     });
     const pid = await system.start("payer");
@@ -134,11 +131,11 @@ describe("a stop", () => {
     const models = fakeModel(async () => (asked.open(), await new Promise<never>(() => {})));
     const system = await boot({
       models,
-      agents: { ...asks, listener: { run: async (sys) => (await sys.message.receive({})).message?.body ?? null } },
+      agents: { ...asks, listener },
     });
-    const [asker, listener] = [await system.start("asker"), await system.start("listener")];
+    const [asker, listening] = [await system.start("asker"), await system.start("listener")];
     await asked.passed;
-    await signal(system, listener, "stop");
+    await signal(system, listening, "stop");
     await signal(system, asker, "stop");
     await eventually("only the asker in memory", () => system.load().inMemory === 1 || undefined);
     await signal(system, asker, "kill");
@@ -158,10 +155,7 @@ describe("a wait that is decided", () => {
     const system = await boot({
       tools,
       agents: {
-        wiper: {
-          manifest: { tools: ["t.wipe"] },
-          run: async (sys) => (await sys.tool.call({ tool: "t.wipe", args: {} })).text,
-        },
+        wiper: callerOf("t.wipe"),
       },
     });
     const pid = await system.start("wiper");
