@@ -62,14 +62,14 @@ async function interrupted(tool: Omit<TestTool, "run"> & { manifest: Partial<Too
 
 /** The settlement that the process asks for, once it does. */
 async function settlement({ system, pid }: Second): Promise<string> {
-  for await (const item of system.follow(pid, 0, AbortSignal.timeout(5000))) {
+  for await (const item of system.follow(pid, 0, AbortSignal.timeout(50_000))) {
     if (item.kind === "event" && item.event.header.kind === "request.opened") return item.event.header.request;
   }
   throw new Error("No settlement was asked for.");
 }
 
 const exitOf = async ({ system, pid }: Second): Promise<unknown> =>
-  (await system.operate("process.wait", { pid, timeoutMs: 5000 }, "test")).exit;
+  (await system.operate("process.wait", { pid, timeoutMs: 50_000 }, "test")).exit;
 
 describe("K3 once, or ask", () => {
   it("asks a human when nothing else can tell, and takes his word that it was done", async () => {

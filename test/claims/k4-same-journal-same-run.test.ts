@@ -119,7 +119,7 @@ describe("K4 the same journal, the same run", () => {
       events: async (asked, from) => (from === 0 ? store.events(asked, 0, 1) : []),
     });
     const system = await bootTest({ store: forgetful, agents, models, tools });
-    await system.operate("process.wait", { pid, timeoutMs: 3000 }, "test");
+    await system.operate("process.wait", { pid, timeoutMs: 50_000 }, "test");
     expect(models.asked.length).toBeGreaterThan(0);
     expect(tools.performed.length).toBeGreaterThan(0);
     system.close();

@@ -15,7 +15,7 @@ const SEED = Number(process.env["SEED"] ?? 1);
 /** Processes under way at a time. */
 const AT_ONCE = 3;
 const TURNS = 5;
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 const CONFIG = `
 import { defineConfig } from "reeve";

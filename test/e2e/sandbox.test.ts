@@ -1,6 +1,7 @@
 // Goal: what agents run stays in its box, as a user meets it: programs, agents of each kind, their files, their way out, and
 // what is taken back. Method: the real binary on a project of its own, with real sandboxes.
 import { spawnSync } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
@@ -169,7 +170,7 @@ needs("bubblewrap that may make namespaces", hasBubblewrap)("what runs for agent
       "curl -sS -m 5 http://other.invalid/; echo; echo status $?",
     );
     expect(denied.out).toMatch(/no rule|not allowed|refused|denied/i);
-    const { pid } = await server.client.process.exec({ command: ["sh", "-c", "sleep 987654 & sleep 987654"] });
+    const { pid } = await server.client.process.exec({ command: ["sh", "-c", `${SLEEPER} & ${SLEEPER}`] });
     await eventOf(server.client, { pid, kind: "call.intended" });
     await expect.poll(() => sleepers()).toBeGreaterThan(0);
     await server.client.process.signal({ pid, signal: "kill" });
@@ -177,8 +178,9 @@ needs("bubblewrap that may make namespaces", hasBubblewrap)("what runs for agent
   });
 });
 
-/** Programs of this machine that only this test starts. */
+/** Of this run alone: another may be under way on this machine. */
+const SLEEPER = `sleep ${randomInt(10_000_000, 100_000_000)}`;
 const sleepers = (): number =>
   spawnSync("ps", ["-eo", "args"], { encoding: "utf8" })
     .stdout.split("\n")
-    .filter((line) => line.startsWith("sleep 987654")).length;
+    .filter((line) => line.startsWith(SLEEPER)).length;

@@ -158,7 +158,7 @@ describe("SQLite", () => {
 
 const SERVER = process.env["REEVE_TEST_POSTGRES"] ?? "postgres://postgres@127.0.0.1:5432/test";
 async function answers(): Promise<boolean> {
-  const client = new pg.Client({ connectionString: SERVER, connectionTimeoutMillis: 1_000 });
+  const client = new pg.Client({ connectionString: SERVER, connectionTimeoutMillis: 20_000 });
   return client.connect().then(
     () => client.end().then(() => true),
     () => false,

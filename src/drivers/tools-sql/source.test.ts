@@ -58,7 +58,7 @@ const SQLITE: Engine = {
 const SERVER = process.env["REEVE_TEST_POSTGRES"] ?? "postgres://postgres@127.0.0.1:5432/test";
 
 async function answers(): Promise<boolean> {
-  const client = new pg.Client({ connectionString: SERVER, connectionTimeoutMillis: 1_000 });
+  const client = new pg.Client({ connectionString: SERVER, connectionTimeoutMillis: 20_000 });
   try {
     await client.connect();
     return true;
