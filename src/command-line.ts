@@ -4,15 +4,13 @@ import { connect } from "node:net";
 import { resolve } from "node:path";
 import { cwd } from "node:process";
 import { OsError } from "./abi/errors.ts";
-import { type Booted, boot } from "./boot.ts";
+import type { Booted } from "./boot.ts";
 import type { CliHost, Embedded, Serving } from "./cli/host.ts";
 import { runCli } from "./cli/cli.ts";
 import { waitForBrowser } from "./drivers/browser/browser.ts";
 import { type Project, readConfig } from "./drivers/config-file/config.ts";
 import { readServer, removeServer, tokenOf, writeServer } from "./drivers/server-file/server-file.ts";
 import { systemClock } from "./drivers/system/clock.ts";
-import { createHttpApi } from "./gateway/http.ts";
-import { listen } from "./gateway/listen.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -27,6 +25,8 @@ async function up(
   project: Project,
   run: boolean,
 ): Promise<{ booted: Booted; fetch: (request: Request) => Promise<Response>; token: string }> {
+  // The parts take longer to load than all else that a command does. Those that talk to a server do without.
+  const [{ boot }, { createHttpApi }] = await Promise.all([import("./boot.ts"), import("./gateway/http.ts")]);
   const booted = await boot({ project, version, environment, run: false, onNotice }).catch((error: unknown) => {
     throw OsError.is(error, "store_busy") ? busyWithCommand(error) : error;
   });
@@ -64,6 +64,7 @@ async function serve({ config, port }: { config?: string; port?: number }): Prom
   // The port is taken before anything is run: a server that nobody can reach must not act.
   const { booted, fetch, token } = await up(project, false);
   try {
+    const { listen } = await import("./gateway/listen.ts");
     const server = await listen({ fetch, port: port ?? project.config.server.port, clock: systemClock });
     writeServer(booted.folder, { url: server.url, token, pid: process.pid });
     await booted.kernel.run();
