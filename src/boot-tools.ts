@@ -1,15 +1,10 @@
-// A part of the boot list: where tools come from, and where what they do runs.
+// A part of the boot list: where tools come from.
 import { join, resolve } from "node:path";
 import { EXEC_TOOL } from "./abi/agents.ts";
 import type { SourceConfig } from "./abi/config.ts";
 import { OsError } from "./abi/errors.ts";
-import type { Project } from "./drivers/config-file/config.ts";
-import { createEgress } from "./drivers/egress-proxy/egress.ts";
+import type { Isolation, Surroundings } from "./boot-isolation.ts";
 import { openEntries } from "./drivers/program-module/grants.ts";
-import { createBubblewrap } from "./drivers/sandbox-bubblewrap/sandbox.ts";
-import { createOci } from "./drivers/sandbox-oci/sandbox.ts";
-import { createSelfTest } from "./drivers/selftest/selftest.ts";
-import { createSnippets } from "./drivers/sandbox-quickjs/snippets.ts";
 import { systemClock } from "./drivers/system/clock.ts";
 import type { McpDeps } from "./drivers/tools-mcp/connection.ts";
 import { createMcpJsonSources } from "./drivers/tools-mcp/mcp-json.ts";
@@ -17,12 +12,8 @@ import { createMcpSource } from "./drivers/tools-mcp/source.ts";
 import { createOpenApiSource } from "./drivers/tools-openapi/source.ts";
 import { createSqlSource, type SqlPlace } from "./drivers/tools-sql/source.ts";
 import { createModuleSource } from "./drivers/tools-module/source.ts";
-import { createWorkspaces } from "./drivers/workspace-files/workspaces.ts";
-import type { Egress } from "./ports/egress.ts";
-import type { Sandboxes, Snippets } from "./ports/sandbox.ts";
 import type { Store } from "./ports/store.ts";
 import type { Tools, ToolSource } from "./ports/tools.ts";
-import type { Workspaces } from "./ports/workspace.ts";
 import { filesTools } from "./tools/builtin/files.ts";
 import { httpTools } from "./tools/builtin/http.ts";
 import { javascriptTool } from "./tools/builtin/javascript.ts";
@@ -30,76 +21,6 @@ import { execTool, pythonTool, shellTool } from "./tools/builtin/programs.ts";
 import { createBuiltinSource } from "./tools/builtin/source.ts";
 import type { BuiltinTool } from "./tools/builtin/tool.ts";
 import { type ConfiguredSource, createTools } from "./tools/registry.ts";
-import { createSandboxes } from "./tools/sandboxes.ts";
-
-/** Where programs run that are not ours, and what they may reach from there. */
-export type Isolation = {
-  readonly sandboxes: Sandboxes;
-  readonly snippets: Snippets;
-  readonly egress: Egress;
-  readonly workspaces: Workspaces;
-  close(): Promise<void>;
-};
-
-export type Surroundings = {
-  readonly project: Project;
-  /** The data folder. */
-  readonly folder: string;
-  readonly version: string;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly onNotice: (message: string) => void;
-};
-
-export function isolationOf({ project, folder, version, environment }: Surroundings): Isolation {
-  const { sandbox, secrets } = project.config;
-  const { containers, others } = sharedOut(sandbox.uids);
-  const secretOf = (name: string): string | undefined => environment[secrets[name]?.from ?? ""];
-  const egress = createEgress({ secrets, secretOf });
-  const sandboxes = createSandboxes({
-    drivers: [
-      createBubblewrap({
-        folder: join(folder, "sandboxes"),
-        uids: others,
-        warm: { shell: 0, python: 0, node: 0, ...sandbox.warm },
-      }),
-      createOci({ folder: join(folder, "containers"), uids: containers, ...sandbox.oci }),
-    ],
-    selfTest: createSelfTest({
-      folder: join(folder, "selftest"),
-      version,
-      nowMs: () => systemClock.nowMs(),
-      egress,
-    }),
-    posture: sandbox.posture,
-    concurrency: sandbox.concurrency,
-    clock: systemClock,
-  });
-  const snippets = createSnippets({ concurrency: sandbox.concurrency });
-  const workspaces = createWorkspaces({
-    folder: join(folder, "workspaces"),
-    projectFolder: project.folder,
-    uids: others,
-  });
-  return {
-    sandboxes,
-    snippets,
-    egress,
-    workspaces,
-    // What runs ends before what it uses.
-    close: async () => {
-      await Promise.all([sandboxes.close(), snippets.close()]);
-      await Promise.all([egress.close(), workspaces.close()]);
-    },
-  };
-}
-
-type Uids = { readonly from: number; readonly to: number };
-
-/** Containers have ids that nothing else has; workspaces share theirs with the sandboxes that work in them. */
-function sharedOut({ from, to }: Uids): { readonly containers: Uids; readonly others: Uids } {
-  const count = Math.floor((to - from + 1) / 8);
-  return { containers: { from, to: from + count - 1 }, others: { from: from + count, to } };
-}
 
 /** What others say of their tools: it is pinned, and a change is held back. */
 const OUTSIDE: ReadonlySet<SourceConfig["type"]> = new Set(["mcp-stdio", "mcp-http", "openapi"]);

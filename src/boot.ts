@@ -1,7 +1,8 @@
 // The boot list: joins the parts into a running system. This file and command-line.ts are the only ones that know them all.
 import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import { type Isolation, isolationOf, toolsOf } from "./boot-tools.ts";
+import { type Isolation, isolationOf } from "./boot-isolation.ts";
+import { toolsOf } from "./boot-tools.ts";
 import { UNDO_PROGRAM } from "./abi/agents.ts";
 import type { ProviderConfig } from "./abi/config.ts";
 import { OsError } from "./abi/errors.ts";

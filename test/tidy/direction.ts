@@ -28,6 +28,7 @@ const DIRECTION: Readonly<Record<string, readonly string[]>> = {
   console: ["src/sdk", "src/abi"],
   // The composition root: the list of parts, the command line on the real terminal, and the program that starts it. Nothing else may import them.
   "src/boot.ts": ["*"],
+  "src/boot-isolation.ts": ["*"],
   "src/boot-tools.ts": ["*"],
   "src/command-line.ts": ["*"],
   "src/main.ts": ["src/command-line.ts"],
