@@ -1,7 +1,7 @@
 // The one way to the store for everything that changes: commits in the order of preparation, then tells.
 import type { ProcessId } from "../abi/ids.ts";
 import type { Store } from "../ports/store.ts";
-import type { Bus } from "./bus.ts";
+import type { Bus } from "./journal/bus.ts";
 import { batchOf, type Prepared } from "./process.ts";
 
 export class Commits {

@@ -2,7 +2,7 @@
 import { OsError } from "../abi/errors.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { System } from "../ports/system.ts";
-import { Bus } from "./bus.ts";
+import { Bus } from "./journal/bus.ts";
 import { Commits } from "./commits.ts";
 import { Contexts } from "./journal/contexts.ts";
 import { operate } from "./control.ts";

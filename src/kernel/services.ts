@@ -14,7 +14,7 @@ import type { Store } from "../ports/store.ts";
 import type { Check } from "../abi/reports.ts";
 import type { Tools } from "../ports/tools.ts";
 import type { Workspaces } from "../ports/workspace.ts";
-import type { Bus } from "./bus.ts";
+import type { Bus } from "./journal/bus.ts";
 import type { Contexts } from "./journal/contexts.ts";
 import type { Commits } from "./commits.ts";
 import type { OsError } from "../abi/errors.ts";

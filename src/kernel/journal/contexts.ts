@@ -8,7 +8,6 @@ import type { Address } from "../../abi/ids.ts";
 import type { AssistantPart, Message } from "../../abi/messages.ts";
 import type { Store } from "../../ports/store.ts";
 import type { ContextNode } from "./encoding.ts";
-import type { Process } from "../process.ts";
 
 /** What a process hears that names a context which it has not made, or which has been erased. */
 export const noContext = (context: Address): OsError =>
@@ -18,8 +17,8 @@ export const noContext = (context: Address): OsError =>
     { data: { what: "context", id: context } },
   );
 
-/** Whose contexts they are: the process, and what its journal says that it has made, oldest first. */
-export type Maker = { readonly process: Process; readonly made: ReadonlySet<Address> };
+/** Whose contexts they are: the process, by the object that stands for it, and what its journal says that it has made, oldest first. */
+export type Maker = { readonly process: object; readonly made: ReadonlySet<Address> };
 
 /** Contexts of one process that are kept at hand. */
 const KEPT = 4;
@@ -30,7 +29,7 @@ type Known = { readonly list: Message[]; readonly length: number; next?: readonl
 
 export class Contexts {
   readonly #store: Store;
-  readonly #known = new WeakMap<Process, Map<Address, Known>>();
+  readonly #known = new WeakMap<object, Map<Address, Known>>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -60,7 +59,7 @@ export class Contexts {
 
   /** Notes the context that an answer makes. */
   extend(
-    process: Process,
+    process: object,
     turn: {
       readonly after: Address | undefined;
       readonly messages: readonly Message[];
@@ -82,13 +81,13 @@ export class Contexts {
     return [...before.list.slice(0, before.length), ...messages];
   }
 
-  #of(process: Process): Map<Address, Known> {
+  #of(process: object): Map<Address, Known> {
     const known = this.#known.get(process) ?? new Map<Address, Known>();
     this.#known.set(process, known);
     return known;
   }
 
-  #keep(process: Process, context: Address, known: Known): void {
+  #keep(process: object, context: Address, known: Known): void {
     const all = this.#of(process);
     all.delete(context);
     all.set(context, known);

@@ -4,7 +4,7 @@ import type { Address, ProcessId } from "../../abi/ids.ts";
 import type { Json } from "../../abi/json.ts";
 import type { Store } from "../../ports/store.ts";
 import type { StreamItem } from "../../ports/system.ts";
-import type { Bus, RawEvent } from "../bus.ts";
+import type { Bus, RawEvent } from "./bus.ts";
 import { decodeValue, innerAddresses } from "./encoding.ts";
 import { distantAddresses, eventOf, openEvent, payloadTexts } from "./events.ts";
 

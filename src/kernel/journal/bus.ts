@@ -1,9 +1,9 @@
 // Who follows which process: passes on events once they are durable, and the model's words as they come.
-import type { Event } from "../abi/events.ts";
-import type { ProcessId } from "../abi/ids.ts";
-import type { Batch } from "../ports/store.ts";
-import type { StreamItem } from "../ports/system.ts";
-import { eventOf, openEvent, payloadTexts } from "./journal/events.ts";
+import type { Event } from "../../abi/events.ts";
+import type { ProcessId } from "../../abi/ids.ts";
+import type { Batch } from "../../ports/store.ts";
+import type { StreamItem } from "../../ports/system.ts";
+import { eventOf, openEvent, payloadTexts } from "./events.ts";
 
 export type RawEvent = { readonly event: Omit<Event, "payloads">; readonly texts: { readonly [name: string]: string } };
 /** How the header of the last event of a process reads; whoever waits for it alone is spared the others. */
