@@ -4,7 +4,7 @@ import { createServer as createHttp, type IncomingMessage, type ServerResponse }
 import { createServer as createHttps } from "node:https";
 import { type AddressInfo, type Server, type Socket } from "node:net";
 import { createSecureContext, type TLSSocket } from "node:tls";
-import { Authority } from "../src/drivers/egress-proxy/authority.ts";
+import { Authority } from "../src/drivers/egress-proxy/tls/authority.ts";
 
 export type Arrived = {
   /** What the request calls itself; empty where it says nothing. */

@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { forwardFile } from "../../src/drivers/egress-proxy/door.ts";
+import { forwardFile } from "../../src/drivers/egress-proxy/door/door.ts";
 import { createEgress } from "../../src/drivers/egress-proxy/egress.ts";
 import type { Door } from "../../src/ports/egress.ts";
 import type { CallOptions } from "../../src/ports/tools.ts";

@@ -17,7 +17,7 @@ import { z } from "zod";
 import { placeholderOf, sandboxLimitsSchema, secretSchema } from "../../src/abi/isolation.ts";
 import type { Json } from "../../src/abi/json.ts";
 import type { EgressOptions } from "../../src/drivers/egress-proxy/egress.ts";
-import type { Headers, substitute } from "../../src/drivers/egress-proxy/secrets.ts";
+import type { Headers, substitute } from "../../src/drivers/egress-proxy/rules/secrets.ts";
 import { createBubblewrap } from "../../src/drivers/sandbox-bubblewrap/sandbox.ts";
 import { systemClock } from "../../src/drivers/system/clock.ts";
 import type { Door, Egress } from "../../src/ports/egress.ts";
@@ -38,8 +38,8 @@ const DRIVER = "../../src/drivers/egress-proxy";
 const mediums: Medium[] = [];
 const servers: Server[] = [];
 afterEach(async () => {
-  vi.doUnmock(`${DRIVER}/scrub.ts`);
-  vi.doUnmock(`${DRIVER}/secrets.ts`);
+  vi.doUnmock(`${DRIVER}/rules/scrub.ts`);
+  vi.doUnmock(`${DRIVER}/rules/secrets.ts`);
   vi.resetModules();
   mediums.splice(0).forEach((medium) => medium.dispose());
   for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
@@ -260,7 +260,7 @@ describe("K7 secrets stay outside, at the way out", () => {
   });
 
   it("breaks when the scrubber is unplugged: what comes back holds the secret, and so do the agent and its store", async () => {
-    vi.doMock(`${DRIVER}/scrub.ts`, () => ({ createScrubber: () => undefined }));
+    vi.doMock(`${DRIVER}/rules/scrub.ts`, () => ({ createScrubber: () => undefined }));
     const found = await attempt({ createEgress: await whole(), program: rawProgram });
     expect([holds(found.answers), holds(found.stored)]).toEqual([true, true]);
   });
@@ -271,7 +271,10 @@ describe("K7 secrets stay outside, at the way out", () => {
       sent: [],
       leaked: [],
     });
-    vi.doMock(`${DRIVER}/secrets.ts`, async (original) => ({ ...(await original<object>()), substitute: anywhere }));
+    vi.doMock(`${DRIVER}/rules/secrets.ts`, async (original) => ({
+      ...(await original<object>()),
+      substitute: anywhere,
+    }));
     const found = await attempt({ createEgress: await whole(), program: rawProgram });
     expect(holds(found.elsewhere)).toBe(true);
   });

@@ -6,17 +6,17 @@ import { join } from "node:path";
 import type { SecureContext } from "node:tls";
 import { OsError } from "../../abi/errors.ts";
 import type { Door, DoorSpec, Egress, HttpRequest, HttpResponse } from "../../ports/egress.ts";
-import { type Resolve, systemResolve } from "./addresses.ts";
-import type { Parts } from "./admission.ts";
+import { type Resolve, systemResolve } from "./rules/addresses.ts";
+import type { Parts } from "./rules/admission.ts";
 import { type Times, TIMES } from "./bounds.ts";
-import { ProxyDoor } from "./door.ts";
-import { Ledger } from "./ledger.ts";
-import { trust } from "./machine.ts";
+import { ProxyDoor } from "./door/door.ts";
+import { Ledger } from "./rules/ledger.ts";
+import { trust } from "./tls/machine.ts";
 import { performRequest, type RequestOptions } from "./request.ts";
-import { compileRules, type Rule } from "./rules.ts";
-import { createScrubber } from "./scrub.ts";
-import { openSecrets, type Secret, type SecretsOptions } from "./secrets.ts";
-import { sweepAfter, type Sweeper } from "./sweeper.ts";
+import { compileRules, type Rule } from "./rules/rules.ts";
+import { createScrubber } from "./rules/scrub.ts";
+import { openSecrets, type Secret, type SecretsOptions } from "./rules/secrets.ts";
+import { sweepAfter, type Sweeper } from "./door/sweeper.ts";
 import { Upstream } from "./upstream.ts";
 
 /** On which the forwarder listens inside; nothing else has a loopback of its own there. */
@@ -141,6 +141,6 @@ const needsLook = (rules: readonly Rule[], secrets: readonly Secret[]): boolean 
 
 /** What makes certificates is loaded when the first one is needed. */
 async function newAuthority(id: string): Promise<Parts["authority"]> {
-  const { Authority } = await import("./authority.ts");
+  const { Authority } = await import("./tls/authority.ts");
   return new Authority(`Reeve door ${id}`);
 }

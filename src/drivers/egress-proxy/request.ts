@@ -6,10 +6,10 @@
 import type { IncomingMessage } from "node:http";
 import { OsError } from "../../abi/errors.ts";
 import type { HttpRequest, HttpResponse } from "../../ports/egress.ts";
-import { type Admitted, admit, denied, type Parts } from "./admission.ts";
-import { headOf, lookedThrough, outgoingHeaders, whyBroken } from "./exchange.ts";
-import { endToEnd, flat, headerBytes, headersOf, readRequest } from "./headers.ts";
-import type { Refusal } from "./rules.ts";
+import { type Admitted, admit, denied, type Parts } from "./rules/admission.ts";
+import { headOf, lookedThrough, outgoingHeaders, whyBroken } from "./door/exchange.ts";
+import { endToEnd, flat, headerBytes, headersOf, readRequest } from "./door/headers.ts";
+import type { Refusal } from "./rules/rules.ts";
 
 export type RequestOptions = { readonly signal: AbortSignal; readonly responseBytesMax: number };
 

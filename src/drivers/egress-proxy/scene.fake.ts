@@ -11,7 +11,7 @@ import { type EgressRule, egressRuleSchema, type SecretConfig, secretSchema } fr
 import type { JsonObject } from "../../abi/json.ts";
 import type { Door, Egress } from "../../ports/egress.ts";
 import type { EgressNotes } from "../../ports/tools.ts";
-import { Authority } from "./authority.ts";
+import { Authority } from "./tls/authority.ts";
 import { createEgress, type EgressOptions } from "./egress.ts";
 
 export type Seen = {

@@ -7,9 +7,9 @@ import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from "
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { connect as netConnect, isIP, type LookupFunction, type Socket } from "node:net";
 import type { SecureContext } from "node:tls";
-import { type Addresses, addressesOf, pinned, type Resolve } from "./addresses.ts";
+import { type Addresses, addressesOf, pinned, type Resolve } from "./rules/addresses.ts";
 import { HEADER_BYTES_MAX, ORIGINS_MAX, type Times, CONNECTIONS_MAX } from "./bounds.ts";
-import type { Origin } from "./hosts.ts";
+import type { Origin } from "./rules/hosts.ts";
 
 /** How long a connection is kept without use. Milliseconds. */
 const KEPT_MS = 30_000;

@@ -3,10 +3,10 @@
 // Invariants:
 //   H1. What frames a message (Host, Content-Length, Transfer-Encoding) is never passed on, but written anew from what was read.
 import type { IncomingMessage } from "node:http";
-import { authorityOf, type Origin, parseAuthority } from "./hosts.ts";
-import { isRequestPath } from "./paths.ts";
-import { type Asked, type Decision, refuse } from "./rules.ts";
-import type { Headers } from "./secrets.ts";
+import { authorityOf, type Origin, parseAuthority } from "../rules/hosts.ts";
+import { isRequestPath } from "../rules/paths.ts";
+import { type Asked, type Decision, refuse } from "../rules/rules.ts";
+import type { Headers } from "../rules/secrets.ts";
 
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   "connection",

@@ -4,14 +4,14 @@
 //   M1. The order is: the rules, the addresses, the record, and only then the far side.
 //   M2. What is refused is recorded as what is let out is, and nothing of it leaves.
 import type { Addresses } from "./addresses.ts";
-import type { Authority } from "./authority.ts";
-import type { Times } from "./bounds.ts";
+import type { Authority } from "../tls/authority.ts";
+import type { Times } from "../bounds.ts";
 import { authorityOf, type Origin } from "./hosts.ts";
 import type { Entry, Ledger, Wanted } from "./ledger.ts";
 import { type Asked, decide, type Decision, type Refusal, refuse, type Rule } from "./rules.ts";
 import type { Scrubber } from "./scrub.ts";
 import { type Headers, placeholdersIn, type Secret, substitute } from "./secrets.ts";
-import type { Upstream, Way } from "./upstream.ts";
+import type { Upstream, Way } from "../upstream.ts";
 
 /** What a door consists of, as its requests see it. */
 export type Parts = {

@@ -6,9 +6,9 @@ import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { needs } from "../../../test/needs.ts";
+import { needs } from "../../../../test/needs.ts";
 import { forwardFile } from "./door.ts";
-import { runBehind, Stage } from "./scene.fake.ts";
+import { runBehind, Stage } from "../scene.fake.ts";
 
 const stage = new Stage();
 afterEach(() => stage.end());

@@ -2,12 +2,12 @@
 // Method: the parts alone, over tables of what is allowed and what is not, and over random paths against a plain reading of them.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { egressRuleSchema } from "../../abi/isolation.ts";
+import { egressRuleSchema } from "../../../abi/isolation.ts";
 import { addressesOf, refusedAddress } from "./addresses.ts";
 import { normalHost, parseAuthority } from "./hosts.ts";
 import { beginsPath, isRequestPath, normalPath } from "./paths.ts";
 import { compileRules, decide } from "./rules.ts";
-import { modeOf } from "./tunnel.ts";
+import { modeOf } from "../door/tunnel.ts";
 
 type RuleInput = Parameters<typeof egressRuleSchema.parse>[0];
 const rulesOf = (...rules: RuleInput[]) => compileRules(rules.map((rule) => egressRuleSchema.parse(rule)));

@@ -4,10 +4,10 @@ import { randomBytes } from "node:crypto";
 import { deflateSync, gzipSync, brotliCompressSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
-import { dial, get, raw, secured, Stage, respond } from "./scene.fake.ts";
+import { dial, get, raw, secured, Stage, respond } from "../scene.fake.ts";
 import { createScrubber } from "./scrub.ts";
 import { openSecrets, substitute } from "./secrets.ts";
-import { secretSchema } from "../../abi/isolation.ts";
+import { secretSchema } from "../../../abi/isolation.ts";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 

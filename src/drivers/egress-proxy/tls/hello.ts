@@ -3,7 +3,7 @@
 // The greeting is read by OpenSSL itself, in a connection that leads nowhere, so that it is understood as any server would.
 import { Duplex } from "node:stream";
 import { createSecureContext, TLSSocket } from "node:tls";
-import { HELLO_BYTES_MAX } from "./bounds.ts";
+import { HELLO_BYTES_MAX } from "../bounds.ts";
 
 const HANDSHAKE_RECORD = 0x16;
 

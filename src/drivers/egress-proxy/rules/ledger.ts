@@ -3,10 +3,10 @@
 // Invariants:
 //   L1. A request leaves only after the event that names it is durable. If that cannot be written, the door shuts.
 //   L2. What both ways carried over the door's life stays within its bytes.
-import { OsError } from "../../abi/errors.ts";
-import type { JsonObject } from "../../abi/json.ts";
-import type { EgressNotes } from "../../ports/tools.ts";
-import { DENIALS_MAX, DOOR_BYTES_MAX } from "./bounds.ts";
+import { OsError } from "../../../abi/errors.ts";
+import type { JsonObject } from "../../../abi/json.ts";
+import type { EgressNotes } from "../../../ports/tools.ts";
+import { DENIALS_MAX, DOOR_BYTES_MAX } from "../bounds.ts";
 import type { Refusal } from "./rules.ts";
 
 /** Longer ones are cut in the event; the whole may be as long as headers may. Characters. */

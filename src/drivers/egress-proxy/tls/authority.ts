@@ -30,7 +30,7 @@ import {
   Validity,
   Version,
 } from "@peculiar/asn1-x509";
-import { CERTIFICATES_MAX } from "./bounds.ts";
+import { CERTIFICATES_MAX } from "../bounds.ts";
 
 const ECDSA_WITH_SHA256 = "1.2.840.10045.4.3.2";
 const COMMON_NAME = "2.5.4.3";

@@ -1,6 +1,6 @@
 // Names of hosts in one form, whoever wrote them: lower case, IDNA, addresses as the system would read them.
 import { isIP } from "node:net";
-import { HOST_CHARS_MAX } from "./bounds.ts";
+import { HOST_CHARS_MAX } from "../bounds.ts";
 
 export type Scheme = "http" | "https";
 /** `host` is in normal form; an IPv6 address stands without brackets. */

@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
-import { dial, get, raw, ruleOf, socketOf, Stage } from "./scene.fake.ts";
+import { dial, get, raw, ruleOf, socketOf, Stage } from "../scene.fake.ts";
 
 const stage = new Stage();
 afterEach(() => stage.end());
@@ -123,7 +123,7 @@ describe("a door whose record refuses", () => {
 describe("a door of a Reeve that is killed", () => {
   it("is swept away", async () => {
     const { folder } = stage.egress();
-    const driver = fileURLToPath(new URL("egress.ts", import.meta.url));
+    const driver = fileURLToPath(new URL("../egress.ts", import.meta.url));
     const script = `
       const { createEgress } = await import(process.argv[1]);
       const egress = createEgress({ secrets: {}, secretOf: () => undefined, folder: process.argv[2] });

@@ -3,7 +3,7 @@ import { Socket } from "node:net";
 import type { Duplex, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { counted } from "./bodies.ts";
-import type { Entry } from "./ledger.ts";
+import type { Entry } from "../rules/ledger.ts";
 
 const LISTENERS_MAX = 32;
 

@@ -6,14 +6,14 @@ import type { IncomingMessage } from "node:http";
 import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { type Admitted, admit, denied, type Parts } from "./admission.ts";
+import { type Admitted, admit, denied, type Parts } from "../rules/admission.ts";
 import { answerRaw, brokenAnswer, closingAnswer, refusalAnswer, unreachableAnswer } from "./answers.ts";
 import { counted, scrubbing, SPENT } from "./bodies.ts";
 import { hasBody, lookedThrough, outgoingHeaders, whyBroken } from "./exchange.ts";
 import { endToEnd, flat, headerBytes, headersOf, readRequest, valuesOf } from "./headers.ts";
-import type { Origin } from "./hosts.ts";
-import { refuse } from "./rules.ts";
-import type { Headers } from "./secrets.ts";
+import type { Origin } from "../rules/hosts.ts";
+import { refuse } from "../rules/rules.ts";
+import type { Headers } from "../rules/secrets.ts";
 import { limitIdle, splice } from "./splice.ts";
 
 export const isWebSocket = (request: IncomingMessage): boolean => {

@@ -5,8 +5,8 @@
 // Invariants:
 //   R1. What no rule allows is refused.
 //   R2. Methods and paths of a rule hold together with its host, port and scheme: never some of one rule and some of another.
-import { OsError } from "../../abi/errors.ts";
-import type { EgressRule } from "../../abi/isolation.ts";
+import { OsError } from "../../../abi/errors.ts";
+import type { EgressRule } from "../../../abi/isolation.ts";
 import {
   defaultPort,
   type HostPattern,

@@ -9,12 +9,12 @@ import { once } from "node:events";
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { type Admitted, admit, denied, type Parts } from "./admission.ts";
+import { type Admitted, admit, denied, type Parts } from "../rules/admission.ts";
 import { answer, brokenAnswer, closingAnswer, refusalAnswer, unreachableAnswer } from "./answers.ts";
 import { counted, scanning, scrubbing, SPENT, unpacking } from "./bodies.ts";
 import { endToEnd, flat, type Framing, headerBytes, headersOf, readRequest, valuesOf } from "./headers.ts";
-import { authorityOf, type Origin } from "./hosts.ts";
-import type { Headers } from "./secrets.ts";
+import { authorityOf, type Origin } from "../rules/hosts.ts";
+import type { Headers } from "../rules/secrets.ts";
 
 /** A repeat changes nothing, and there is no body that has gone. */
 const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);

@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text as textOf } from "node:stream/consumers";
 import { afterAll, afterEach, expect, it } from "vitest";
-import { needs } from "../../../test/needs.ts";
-import { sandboxLimitsSchema } from "../../abi/isolation.ts";
-import type { Door } from "../../ports/egress.ts";
-import type { Sandbox, SandboxExit } from "../../ports/sandbox.ts";
-import { createBubblewrap } from "../sandbox-bubblewrap/sandbox.ts";
-import { Stage } from "./scene.fake.ts";
+import { needs } from "../../../../test/needs.ts";
+import { sandboxLimitsSchema } from "../../../abi/isolation.ts";
+import type { Door } from "../../../ports/egress.ts";
+import type { Sandbox, SandboxExit } from "../../../ports/sandbox.ts";
+import { createBubblewrap } from "../../sandbox-bubblewrap/sandbox.ts";
+import { Stage } from "../scene.fake.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "reeve-inside-"));
 const sandbox: Sandbox = createBubblewrap({

@@ -12,13 +12,13 @@ import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
-import { denied, isSpent, type Parts, refusedWay } from "./admission.ts";
+import { denied, isSpent, type Parts, refusedWay } from "../rules/admission.ts";
 import { answerRaw, closingAnswer, refusalAnswer, unreachableAnswer } from "./answers.ts";
 import { headersOf, valuesOf } from "./headers.ts";
-import { firstBytes, isTls, serverNameOf } from "./hello.ts";
-import { authorityOf, normalHost, type Origin, parseAuthority } from "./hosts.ts";
-import { type Decision, noRule, refuse, type Rule, rulesFor } from "./rules.ts";
-import { isRegistered } from "./secrets.ts";
+import { firstBytes, isTls, serverNameOf } from "../tls/hello.ts";
+import { authorityOf, normalHost, type Origin, parseAuthority } from "../rules/hosts.ts";
+import { type Decision, noRule, refuse, type Rule, rulesFor } from "../rules/rules.ts";
+import { isRegistered } from "../rules/secrets.ts";
 import { limitIdle, splice } from "./splice.ts";
 
 export type Dialled = {

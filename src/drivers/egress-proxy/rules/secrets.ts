@@ -5,8 +5,8 @@
 // Invariants:
 //   X1. A value is put into no other header and sent to no other destination than its secret declares.
 //   X2. No error and no event holds a value; they hold names.
-import { OsError } from "../../abi/errors.ts";
-import { placeholderOf, type SecretConfig } from "../../abi/isolation.ts";
+import { OsError } from "../../../abi/errors.ts";
+import { placeholderOf, type SecretConfig } from "../../../abi/isolation.ts";
 import { defaultPort, type HostPattern, matchesHost, type Origin, parsePattern, type Scheme } from "./hosts.ts";
 
 type Destination = {

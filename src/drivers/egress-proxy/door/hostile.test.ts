@@ -3,8 +3,8 @@
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Door } from "../../ports/egress.ts";
-import { dial, get, raw, respond, secured, socketOf, Stage } from "./scene.fake.ts";
+import type { Door } from "../../../ports/egress.ts";
+import { dial, get, raw, respond, secured, socketOf, Stage } from "../scene.fake.ts";
 
 const stage = new Stage();
 afterEach(() => stage.end());

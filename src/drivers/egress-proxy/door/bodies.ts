@@ -1,8 +1,8 @@
 // Bodies on their way: counted, looked through, unpacked. All of them pass on what they get at the speed of the slower side.
 import { Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from "node:zlib";
-import { placeholdersIn } from "./secrets.ts";
-import type { ScrubStream } from "./scrub.ts";
+import { placeholdersIn } from "../rules/secrets.ts";
+import type { ScrubStream } from "../rules/scrub.ts";
 
 /** Why a stream was ended by us. */
 export const SPENT = "the bytes of this way out are used up";

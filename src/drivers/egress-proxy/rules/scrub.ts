@@ -7,7 +7,7 @@
 // Invariants:
 //   S1. What is held back is at most the beginning of a form of a value; all else is passed on at once, so streams stay streams.
 //   S2. Where a value is cut into pieces by chunks, it is still found.
-import { placeholderOf } from "../../abi/isolation.ts";
+import { placeholderOf } from "../../../abi/isolation.ts";
 import type { Secret } from "./secrets.ts";
 
 type Needle = { readonly bytes: Buffer; readonly replacement: Buffer };

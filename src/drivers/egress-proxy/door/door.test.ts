@@ -4,8 +4,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Door } from "../../ports/egress.ts";
-import { dial, farAuthority, get, raw, secured, type Seen, Stage } from "./scene.fake.ts";
+import type { Door } from "../../../ports/egress.ts";
+import { dial, farAuthority, get, raw, secured, type Seen, Stage } from "../scene.fake.ts";
 
 const stage = new Stage();
 afterEach(() => stage.end());

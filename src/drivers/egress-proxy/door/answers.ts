@@ -1,8 +1,8 @@
 // What the proxy itself says to a program: always the form of Reeve's errors, and never what the far side or a resolver said.
 import { STATUS_CODES, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import type { ErrorRecord } from "../../abi/errors.ts";
-import type { Refusal } from "./rules.ts";
+import type { ErrorRecord } from "../../../abi/errors.ts";
+import type { Refusal } from "../rules/rules.ts";
 
 export type Answer = { readonly status: number; readonly body: ErrorRecord };
 
