@@ -2,13 +2,14 @@
 import { join } from "node:path";
 import type { Project } from "./drivers/config-file/config.ts";
 import { createEgress } from "./drivers/egress-proxy/egress.ts";
+import { createEgressLog } from "./drivers/egress-proxy/log.ts";
 import { createBubblewrap } from "./drivers/sandbox-bubblewrap/sandbox.ts";
 import { createOci } from "./drivers/sandbox-oci/sandbox.ts";
 import { createSnippets } from "./drivers/sandbox-quickjs/snippets.ts";
 import { createSelfTest } from "./drivers/selftest/selftest.ts";
 import { systemClock } from "./drivers/system/clock.ts";
 import { createWorkspaces } from "./drivers/workspace-files/workspaces.ts";
-import type { Egress } from "./ports/egress.ts";
+import type { Egress, EgressLog } from "./ports/egress.ts";
 import type { Sandboxes, Snippets } from "./ports/sandbox.ts";
 import type { Workspaces } from "./ports/workspace.ts";
 import { createSandboxes } from "./tools/sandboxes.ts";
@@ -17,6 +18,7 @@ export type Isolation = {
   readonly sandboxes: Sandboxes;
   readonly snippets: Snippets;
   readonly egress: Egress;
+  readonly log: EgressLog;
   readonly workspaces: Workspaces;
   close(): Promise<void>;
 };
@@ -31,10 +33,10 @@ export type Surroundings = {
 };
 
 export function isolationOf({ project, folder, version, environment }: Surroundings): Isolation {
-  const { sandbox, secrets } = project.config;
+  const { sandbox, secrets, egress: bounds } = project.config;
   const { containers, others } = sharedOut(sandbox.uids);
   const secretOf = (name: string): string | undefined => environment[secrets[name]?.from ?? ""];
-  const egress = createEgress({ secrets, secretOf });
+  const egress = createEgress({ secrets, secretOf, doorBytesMax: bounds.doorBytesMax });
   const sandboxes = createSandboxes({
     drivers: [
       createBubblewrap({
@@ -64,6 +66,7 @@ export function isolationOf({ project, folder, version, environment }: Surroundi
     sandboxes,
     snippets,
     egress,
+    log: createEgressLog({ file: join(folder, "egress.log"), nowMs: () => systemClock.nowMs() }),
     workspaces,
     // What runs ends before what it uses.
     close: async () => {

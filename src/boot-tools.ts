@@ -64,10 +64,13 @@ function mcpDeps({ surroundings, isolation }: Parts): McpDeps {
     version,
     folder: project.folder,
     sandboxing: {
-      ...isolation,
+      sandboxes: isolation.sandboxes,
       limits: project.config.sandbox.limits,
       openEntries: (at) => openEntries(at, [folder]),
     },
+    egress: isolation.egress,
+    log: isolation.log,
+    serverBytesMax: project.config.egress.serverBytesMax,
     loginFolder: join(folder, "oauth"),
     onNotice,
   };
@@ -89,7 +92,7 @@ function sourceOf(
       return createOpenApiSource(
         name,
         { ...config, document: documentOf(config.document, project.folder) },
-        { egress: isolation.egress, onNotice },
+        { egress: isolation.egress, log: isolation.log, onNotice },
       );
     case "sql":
       return createSqlSource(name, placeOf(name, config.database, surroundings), config);

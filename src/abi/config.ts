@@ -1,7 +1,14 @@
 // The configuration: everything an operator can set, in one file, `reeve.config.ts`.
 import { z } from "zod";
 import { budgetSchema } from "./agents.ts";
-import { POSTURES, sandboxGrantSchema, sandboxLimitsSchema, secretSchema } from "./isolation.ts";
+import {
+  egressBoundsSchema,
+  egressRuleSchema,
+  POSTURES,
+  sandboxGrantSchema,
+  sandboxLimitsSchema,
+  secretSchema,
+} from "./isolation.ts";
 import { classSchema, tenantSchema, treeBoundsSchema, weightSchema } from "./scheduling.ts";
 import { manifestPartSchema } from "./tools.ts";
 
@@ -65,7 +72,7 @@ const oauthSchema = z
     clientSecretFrom: envName.optional(),
     /** An https address with a client id metadata document. */
     clientMetadataUrl: z.url({ protocol: /^https$/ }).optional(),
-    /** The only authorisation server that the client and its secret are for. */
+    /** The only authorisation server that the client and its secret are for. As you wrote it, it may stand for any address. */
     issuer: z.url().optional(),
     /** Scopes, with blanks between them. What the server names if absent. */
     scope: z.string().min(1).optional(),
@@ -77,6 +84,8 @@ const oauthSchema = z
     message: "a secret needs clientId, and issuer: the one authorisation server that it may be sent to",
   });
 
+const mcpIsolation = z.enum(["process", "none"]);
+
 const sourceSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("mcp-stdio"),
@@ -85,7 +94,7 @@ const sourceSchema = z.discriminatedUnion("type", [
     cwd: z.string().optional(),
     env: z.record(z.string(), z.string()).default({}),
     /** `process`: in a sandbox, with what `sandbox` grants beside the folder that it runs in. `none`: with your rights. */
-    isolation: z.enum(["process", "none"]).default("process"),
+    isolation: mcpIsolation.default("process"),
     sandbox: sandboxGrantSchema.prefault({}),
     ...mcpCommon,
   }),
@@ -95,6 +104,10 @@ const sourceSchema = z.discriminatedUnion("type", [
     /** With an `authorization` among them, nobody is asked to log in. */
     headers: z.record(z.string(), z.string()).default({}),
     oauth: oauthSchema.prefault({}),
+    /** Names of secrets: their placeholders in `headers` are replaced on the way to where they belong. */
+    secrets: z.array(z.string()).default([]),
+    /** Where a login may lead beside `url`, `oauth.issuer`, and public addresses by https. */
+    egress: z.array(egressRuleSchema).default([]),
     ...mcpCommon,
   }),
   /** A module that exports tools made with `tool({ … })`. */
@@ -103,8 +116,10 @@ const sourceSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("mcp-json"),
     file: z.string().min(1).default(".mcp.json"),
-    /** By server. */
+    /** By server: what its sandbox is granted; of one over HTTP, its `egress` and `secrets`. */
     sandbox: z.record(z.string(), sandboxGrantSchema).default({}),
+    /** By server. `none`: with your rights. */
+    isolation: z.record(z.string(), mcpIsolation).default({}),
     ...mcpCommon,
   }),
   /** The operations of an OpenAPI 3.1 document: GET and HEAD read, DELETE destroys, the rest sends. */
@@ -180,6 +195,8 @@ export const configSchema = z.strictObject({
         .prefault({}),
     })
     .prefault({}),
+  /** How much may go out and come in. */
+  egress: egressBoundsSchema.prefault({}),
   server: z.strictObject({ port: z.int().min(0).max(65_535).default(4180) }).prefault({}),
   limits: z
     .strictObject({

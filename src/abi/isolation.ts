@@ -103,6 +103,21 @@ export const egressRuleSchema = z
   });
 export type EgressRule = z.output<typeof egressRuleSchema>;
 
+/** What the way out carries, both ways together. Bytes. */
+export const egressBoundsSchema = z.strictObject({
+  /** By the door of one job, over its life. */
+  doorBytesMax: z
+    .int()
+    .min(64 * 1024)
+    .default(64 * 1024 * 1024),
+  /** By the door of an MCP server in a sandbox, over its life; by one request to a server over HTTP, with its answer. */
+  serverBytesMax: z
+    .int()
+    .min(64 * 1024)
+    .default(2 ** 30),
+});
+export type EgressBounds = z.output<typeof egressBoundsSchema>;
+
 /** A secret: where its value comes from, and the only destinations that it is sent to, each in one header. */
 export const secretSchema = z.strictObject({
   /** The environment variable of Reeve's own that holds it. */

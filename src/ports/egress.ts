@@ -1,4 +1,5 @@
-// The only way out of a sandbox: a door of its own, behind which a proxy decides each request by rules and records it first.
+// The only way out. A sandbox has a door of its own, behind which a proxy decides each request by rules and records it first; what Reeve
+// itself asks for goes the same road.
 import type { EgressRule } from "../abi/isolation.ts";
 import type { EgressNotes } from "./tools.ts";
 
@@ -10,7 +11,7 @@ export type DoorSpec = {
   readonly secrets: readonly string[];
   /** Writes what happens into the journal; a request is sent only after its event is durable. */
   readonly notes: EgressNotes;
-  /** Both ways together, over the door's life. Bytes; 64 MiB if absent. */
+  /** Both ways together, over the life of the door or the stream. Bytes; `egress.doorBytesMax` of the configuration if absent. */
   readonly bytesMax?: number;
 };
 
@@ -39,16 +40,38 @@ export type HttpResponse = {
   readonly body: Uint8Array;
 };
 
+/** An answer whose head is here and whose body is coming. */
+export type HttpStream = {
+  readonly status: number;
+  /** As they came: one that came twice stands here twice. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /**
+   * As it comes, unpacked. Breaks off with `limit_exceeded` (its bytes), `cancelled` (the signal) or `unreachable`. Whoever stops
+   * reading ends the request.
+   */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Ends it, whatever is still to come; resolves when what there is to record of it is durable, or was refused. Idempotent. */
+  close(): Promise<void>;
+};
+
+/** Where Reeve writes down what it asks for in no process's name, for `owner`: a listing, a login, a document. */
+export type EgressLog = (owner: string) => EgressNotes;
+
 export interface Egress {
   open(door: DoorSpec): Promise<Door>;
   /**
    * One request from Reeve's own process, under the same rules, checks, secrets and record. Redirects are not followed.
-   * Rejects with `egress_denied`; with `tool_unavailable` where it certainly did not leave; any other failure has left.
+   * Rejects with `egress_denied`; with `tool_unavailable` where it certainly did not leave; any other failure may have left.
    */
   request(
     request: HttpRequest,
     door: Omit<DoorSpec, "bytesMax">,
     options: { readonly signal: AbortSignal; readonly responseBytesMax: number },
   ): Promise<HttpResponse>;
+  /**
+   * The same, with the answer as it comes, over connections that are kept between requests; `signal` ends it at any time. Rejects as
+   * `request` does.
+   */
+  stream(request: HttpRequest, door: DoorSpec, options: { readonly signal: AbortSignal }): Promise<HttpStream>;
   close(): Promise<void>;
 }

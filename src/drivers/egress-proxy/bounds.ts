@@ -1,7 +1,5 @@
 // How much a door lets through, and how long it waits for either side.
 
-/** Both ways together, over a door's life, where its opener named no other. Bytes. */
-export const DOOR_BYTES_MAX = 64 * 1024 * 1024;
 /** Request line and headers together, and as much of an answer's. Bytes. */
 export const HEADER_BYTES_MAX = 32 * 1024;
 /** Programs' connections to one door at once; and of a door to one origin, so that none waits for another. */
@@ -26,3 +24,11 @@ export type Times = {
   readonly idleMs: number;
 };
 export const TIMES: Times = { headersMs: 15_000, connectMs: 15_000, idleMs: 300_000 };
+
+/** How long a door keeps a connection without use. Milliseconds. */
+export const KEPT_MS = 30_000;
+/**
+ * The same for Reeve's own requests: shorter than servers keep theirs, since what goes into a connection in the moment in which it is closed
+ * may or may not have arrived. Milliseconds.
+ */
+export const OWN_KEPT_MS = 4_000;

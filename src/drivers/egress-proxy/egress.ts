@@ -5,14 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SecureContext } from "node:tls";
 import { OsError } from "../../abi/errors.ts";
-import type { Door, DoorSpec, Egress, HttpRequest, HttpResponse } from "../../ports/egress.ts";
+import { egressBoundsSchema } from "../../abi/isolation.ts";
+import type { Door, DoorSpec, Egress, HttpRequest, HttpResponse, HttpStream } from "../../ports/egress.ts";
 import { type Resolve, systemResolve } from "./rules/addresses.ts";
 import type { Parts } from "./rules/admission.ts";
-import { type Times, TIMES } from "./bounds.ts";
+import { KEPT_MS, OWN_KEPT_MS, type Times, TIMES } from "./bounds.ts";
 import { ProxyDoor } from "./door/door.ts";
 import { Ledger } from "./rules/ledger.ts";
 import { trust } from "./tls/machine.ts";
-import { performRequest, type RequestOptions } from "./request.ts";
+import { openStream, performRequest, type RequestOptions } from "./request.ts";
 import { compileRules, type Rule } from "./rules/rules.ts";
 import { createScrubber } from "./rules/scrub.ts";
 import { openSecrets, type Secret, type SecretsOptions } from "./rules/secrets.ts";
@@ -22,6 +23,8 @@ import { Upstream } from "./upstream.ts";
 /** On which the forwarder listens inside; nothing else has a loopback of its own there. */
 const FORWARD_PORT = 3128;
 
+const BOUNDS = egressBoundsSchema.parse({});
+
 export type EgressOptions = SecretsOptions & {
   /** Where the folder of the doors is made; the system's temporary folder if absent. */
   readonly folder?: string;
@@ -30,6 +33,8 @@ export type EgressOptions = SecretsOptions & {
   readonly authorities?: readonly string[];
   readonly forwardPort?: number;
   readonly times?: Partial<Times>;
+  /** What a door or a stream carries over its life, both ways together, where its opener names no other. Bytes. */
+  readonly doorBytesMax?: number;
 };
 
 export const createEgress = (options: EgressOptions): Egress => new ProxyEgress(options);
@@ -37,19 +42,24 @@ export const createEgress = (options: EgressOptions): Egress => new ProxyEgress(
 class ProxyEgress implements Egress {
   readonly #options: EgressOptions;
   readonly #doors = new Set<ProxyDoor>();
+  readonly #streams = new Set<HttpStream>();
+  /** For streams: keeps their connections. */
+  readonly #kept: Upstream;
   #trusted: SecureContext | undefined;
   #home: Promise<{ readonly folder: string; readonly sweeper: Sweeper }> | undefined;
   #closed = false;
 
   constructor(options: EgressOptions) {
     this.#options = options;
+    this.#kept = this.#upstream(OWN_KEPT_MS);
   }
 
   async open(spec: DoorSpec): Promise<Door> {
     if (this.#closed) throw closed();
-    const id = randomBytes(6).toString("hex");
+    const id = newId();
     let shut = (): void => {};
-    const parts = await this.#parts(spec, { id, onOver: () => shut() });
+    const upstream = this.#upstream(KEPT_MS);
+    const parts = await this.#parts(spec, { id, upstream, onOver: () => shut(), programs: true });
     const { folder } = await (this.#home ??= this.#makeHome());
     const door: ProxyDoor = await ProxyDoor.open({
       folder: join(folder, `${id}${randomBytes(6).toString("hex")}`),
@@ -73,23 +83,39 @@ class ProxyEgress implements Egress {
     options: RequestOptions,
   ): Promise<HttpResponse> {
     if (this.#closed) throw closed();
-    const id = randomBytes(6).toString("hex");
-    const parts = await this.#parts(
-      { ...door, bytesMax: Number.MAX_SAFE_INTEGER },
-      { id, onOver: () => {} },
-      "request",
-    );
+    const upstream = this.#upstream(KEPT_MS);
+    const parts = await this.#parts({ ...door, bytesMax: Number.MAX_SAFE_INTEGER }, { id: newId(), upstream });
     try {
       return await performRequest(parts, request, options);
     } finally {
-      parts.upstream.close();
+      upstream.close();
       await parts.ledger.settle();
+    }
+  }
+
+  async stream(
+    request: HttpRequest,
+    door: DoorSpec,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<HttpStream> {
+    if (this.#closed) throw closed();
+    const parts = await this.#parts(door, { id: newId(), upstream: this.#kept });
+    let stream: HttpStream | undefined;
+    const onOver = (): void => void (stream === undefined || this.#streams.delete(stream));
+    try {
+      stream = await openStream(parts, request, { signal, onOver });
+      this.#streams.add(stream);
+      return stream;
+    } catch (error) {
+      await parts.ledger.settle();
+      throw error;
     }
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    const ends = await Promise.allSettled([...this.#doors].map((door) => door.close()));
+    const ends = await Promise.allSettled([...this.#doors, ...this.#streams].map((each) => each.close()));
+    this.#kept.close();
     const home = await this.#home;
     if (home !== undefined) {
       await rm(home.folder, { recursive: true, force: true });
@@ -99,25 +125,29 @@ class ProxyEgress implements Egress {
     if (failed !== undefined) throw failed.reason;
   }
 
-  async #parts(
-    spec: DoorSpec,
-    { id, onOver }: { id: string; onOver: () => void },
-    use: "door" | "request" = "door",
-  ): Promise<Parts> {
-    const { resolve = systemResolve, authorities, times } = this.#options;
+  #upstream(keptMs: number): Upstream {
+    const { resolve = systemResolve, authorities } = this.#options;
+    const trusted = (): SecureContext => (this.#trusted ??= trust(authorities));
+    return new Upstream({ resolve, trusted, times: this.#times(), keptMs });
+  }
+
+  #times(): Times {
+    return { ...TIMES, ...this.#options.times };
+  }
+
+  async #parts(spec: DoorSpec, { id, upstream, onOver = () => {}, programs = false }: Making): Promise<Parts> {
     const rules = compileRules(spec.rules);
     const secrets = openSecrets(spec.secrets, this.#options);
-    const trusted = (): SecureContext => (this.#trusted ??= trust(authorities));
-    const allTimes: Times = { ...TIMES, ...times };
+    const bytesMax = spec.bytesMax ?? this.#options.doorBytesMax ?? BOUNDS.doorBytesMax;
     return {
       rules,
       secrets,
       known: (name) => Object.hasOwn(this.#options.secrets, name),
       scrubber: createScrubber(secrets),
-      ledger: new Ledger({ id, notes: spec.notes, bytesMax: spec.bytesMax, onOver }),
-      upstream: new Upstream({ resolve, trusted, times: allTimes }),
-      authority: use === "door" && needsLook(rules, secrets) ? await newAuthority(id) : undefined,
-      times: allTimes,
+      ledger: new Ledger({ id, notes: spec.notes, bytesMax, onOver }),
+      upstream,
+      authority: programs && needsLook(rules, secrets) ? await newAuthority(id) : undefined,
+      times: this.#times(),
     };
   }
 
@@ -128,6 +158,16 @@ class ProxyEgress implements Egress {
     return { folder, sweeper: sweepAfter(folder) };
   }
 }
+
+type Making = {
+  readonly id: string;
+  readonly upstream: Upstream;
+  readonly onOver?: () => void;
+  /** Whether programs come in by it, which have to be shown certificates. */
+  readonly programs?: boolean;
+};
+
+const newId = (): string => randomBytes(6).toString("hex");
 
 const closed = (): OsError =>
   new OsError("tool_unavailable", "The way out is closed: Reeve is ending. Nothing was performed.");

@@ -1,7 +1,11 @@
-// Goal: Reeve's own requests are judged, recorded and scrubbed as those of programs are, and say for certain when nothing left.
+// Goal: Reeve's own requests are judged, recorded and scrubbed as those of programs are, and say for certain when nothing left; their
+// answers come whole, or as they come.
 // Method: whole requests to servers on loopback, and to where there is none.
+import type { ServerResponse } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
+import { OsError } from "../../abi/errors.ts";
 import type { HttpRequest } from "../../ports/egress.ts";
 import { Notebook, respond, ruleOf, Stage, type SceneOptions } from "./scene.fake.ts";
 
@@ -24,7 +28,22 @@ function asker(rules: Parameters<typeof ruleOf>[0][], options: SceneOptions & { 
       responseBytesMax: 100_000,
       ...more,
     });
-  return { ask, notebook, egress };
+  const begin = (
+    request: Partial<HttpRequest> & { url: string },
+    more: { signal?: AbortSignal; bytesMax?: number } = {},
+  ) =>
+    egress.stream(
+      { method: "GET", headers: {}, ...request },
+      { ...door, ...(more.bytesMax === undefined ? {} : { bytesMax: more.bytesMax }) },
+      { signal: more.signal ?? new AbortController().signal },
+    );
+  return { ask, begin, notebook, egress };
+}
+
+async function allOf(body: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks).toString("utf8");
 }
 
 const textOf = (body: Uint8Array): string => Buffer.from(body).toString("utf8");
@@ -48,6 +67,7 @@ describe("a request of Reeve's own", () => {
     });
     expect(far.seen[0]).toMatchObject({ method: "POST", url: "/v1/x?y", body: "hello", tls: true });
     expect(far.seen[0]?.headers).toContain(`Bearer ${VALUE}`);
+    expect(far.seen[0]?.headers).toContain("reeve");
     expect(answer).toMatchObject({ status: 200, headers: { "content-type": "application/json" } });
     expect(textOf(answer.body)).toContain("Bearer reeve-secret:key");
     expect(textOf(answer.body)).not.toContain(VALUE);
@@ -119,6 +139,28 @@ describe("a request of Reeve's own", () => {
     expect(notebook.events("ended")[0]).toMatchObject({ status: 0 });
   });
 
+  it("waits for no name when it is given up, and is not recorded afterwards", async () => {
+    const asked = Promise.withResolvers<void>();
+    const found = Promise.withResolvers<readonly string[]>();
+    const { ask, begin, notebook } = asker([{ host: "a.test", allowPrivate: true }], {
+      resolve: () => {
+        asked.resolve();
+        return found.promise;
+      },
+    });
+    const given = new AbortController();
+    const answers = [ask, begin].map((way) => way({ url: "https://a.test/" }, { signal: given.signal }));
+    const refused = Promise.all(
+      answers.map((answer) => expect(answer).rejects.toMatchObject({ code: "tool_unavailable" })),
+    );
+    await asked.promise;
+    given.abort();
+    await refused;
+    found.resolve(["127.0.0.1"]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(notebook.notes).toEqual([]);
+  });
+
   it("takes no larger answer than it may, and follows no redirect", async () => {
     const far = await stage.far({
       handle: (request, response) => {
@@ -138,5 +180,128 @@ describe("a request of Reeve's own", () => {
       headers: { location: "http://b.test/", "set-cookie": "a=1\nb=2" },
     });
     expect(await ask({ url: `http://a.test:${far.port}/`, method: "HEAD" })).toMatchObject({ status: 302 });
+  });
+});
+
+describe("a stream of Reeve's own", () => {
+  const rule = (port: number): Parameters<typeof ruleOf>[0] => ({
+    scheme: "http",
+    host: "a.test",
+    port,
+    allowPrivate: true,
+  });
+
+  it("comes as it comes, is recorded before it leaves and when it has ended, and gives its connection back", async () => {
+    let answering: ServerResponse | undefined;
+    const far = await stage.far({
+      handle: (_, response) => {
+        answering = response;
+        response.writeHead(200, { "content-type": "text/event-stream", "x-two": ["1", "2"] }).write("data: 1\n\n");
+      },
+    });
+    const connections = new Set<unknown>();
+    far.server.on("connection", (socket) => connections.add(socket));
+    const { begin, notebook } = asker([rule(far.port)]);
+    for (const turn of [1, 2]) {
+      const { status, headers, body } = await begin({ url: `http://a.test:${far.port}/` });
+      expect([status, headers.filter(([name]) => name === "x-two").map(([, value]) => value)]).toEqual([
+        200,
+        ["1", "2"],
+      ]);
+      const chunks = body[Symbol.asyncIterator]();
+      expect(Buffer.from((await chunks.next()).value ?? []).toString()).toBe("data: 1\n\n");
+      expect(notebook.notes.filter(({ kind }) => kind === "ended")).toHaveLength(turn - 1);
+      // It is not over, and what has come is here.
+      answering?.end("data: 2\n\n");
+      expect(Buffer.from((await chunks.next()).value ?? []).toString()).toBe("data: 2\n\n");
+      expect((await chunks.next()).done).toBe(true);
+      await notebook.until((notes) => notes.filter(({ kind }) => kind === "ended").length === turn);
+      expect(notebook.events("ended").at(-1)).toMatchObject({ status: 200, receivedBytes: 18 });
+    }
+    expect(connections.size).toBe(1);
+  });
+
+  it.each([
+    ["signal", "cancelled"],
+    ["close", "unreachable"],
+    ["reader", "done"],
+  ])("is ended by its %s, at the far side and in the record", async (by, outcome) => {
+    const gone = Promise.withResolvers<void>();
+    const far = await stage.far({
+      handle: (_, response) => {
+        response.on("close", () => gone.resolve());
+        response.writeHead(200).write("begun");
+      },
+    });
+    const { begin, notebook } = asker([rule(far.port)]);
+    const given = new AbortController();
+    const stream = await begin({ url: `http://a.test:${far.port}/`, method: "POST" }, { signal: given.signal });
+    const chunks = stream.body[Symbol.asyncIterator]();
+    await chunks.next();
+    const ends = {
+      signal: () => given.abort(),
+      close: () => stream.close(),
+      reader: () => chunks.return?.(),
+    };
+    const told = (): Promise<unknown> =>
+      chunks.next().then(
+        ({ done }) => (done === true ? "done" : "more"),
+        (error: unknown) => (OsError.is(error) ? error.code : error),
+      );
+    const next = by === "reader" ? undefined : told();
+    await ends[by as keyof typeof ends]();
+    await gone.promise;
+    const found = await (next ?? told());
+    expect(found).toBe(outcome);
+    await notebook.until((notes) => notes.some(({ kind }) => kind === "ended"));
+    expect(notebook.events("ended")).toMatchObject([{ status: 200, receivedBytes: 5 }]);
+    await stream.close();
+    expect(notebook.events("ended")).toHaveLength(1);
+  });
+
+  it("is unpacked, and carries no more than it may", async () => {
+    const far = await stage.far({
+      handle: (_, response) =>
+        void response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("x".repeat(100_000))),
+    });
+    const { begin, notebook } = asker([rule(far.port)]);
+    const url = `http://a.test:${far.port}/`;
+    const whole = await begin({ url });
+    expect(whole.headers.map(([name]) => name)).not.toContain("content-encoding");
+    expect(await allOf(whole.body)).toHaveLength(100_000);
+    const cut = await begin({ url }, { bytesMax: 50_000 });
+    await expect(allOf(cut.body)).rejects.toMatchObject({ code: "limit_exceeded" });
+    await expect(begin({ url, method: "POST", body: "x".repeat(60_000) }, { bytesMax: 50_000 })).rejects.toMatchObject({
+      code: "tool_unavailable",
+    });
+    expect(far.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
+    expect(notebook.events("requested")).toHaveLength(3);
+  });
+
+  it("did for certain not leave where it was refused, and may have left on a connection that was there before", async () => {
+    let cut = false;
+    const far = await stage.far({
+      handle: (request, response) => (cut ? request.socket.destroy() : respond(response, "ok")),
+    });
+    const { begin, notebook } = asker([rule(far.port)]);
+    const url = `http://a.test:${far.port}/`;
+    await expect(begin({ url: "http://b.test/" })).rejects.toMatchObject({ code: "egress_denied" });
+    await allOf((await begin({ url })).body);
+    cut = true;
+    await expect(begin({ url, method: "POST" })).rejects.toMatchObject({ code: "unreachable" });
+    await far.close();
+    await expect(begin({ url, method: "POST" })).rejects.toMatchObject({ code: "tool_unavailable" });
+    notebook.over = true;
+    await expect(begin({ url })).rejects.toMatchObject({ code: "tool_unavailable" });
+  });
+
+  it("ends with the way out, and what is under way is recorded first", async () => {
+    const far = await stage.far({ handle: (_, response) => void response.writeHead(200).write("begun") });
+    const { begin, notebook, egress } = asker([rule(far.port)]);
+    const stream = await begin({ url: `http://a.test:${far.port}/` });
+    await egress.close();
+    expect(notebook.events("ended")).toHaveLength(1);
+    await expect(allOf(stream.body)).rejects.toMatchObject({ code: "unreachable" });
+    await expect(begin({ url: `http://a.test:${far.port}/` })).rejects.toMatchObject({ code: "tool_unavailable" });
   });
 });

@@ -11,13 +11,13 @@ import { type Addresses, addressesOf, pinned, type Resolve } from "./rules/addre
 import { HEADER_BYTES_MAX, ORIGINS_MAX, type Times, CONNECTIONS_MAX } from "./bounds.ts";
 import type { Origin } from "./rules/hosts.ts";
 
-/** How long a connection is kept without use. Milliseconds. */
-const KEPT_MS = 30_000;
-
 export type UpstreamOptions = {
-  readonly resolve: Resolve /** Made when it is first needed. */;
+  readonly resolve: Resolve;
+  /** Made when it is first needed. */
   readonly trusted: () => SecureContext;
   readonly times: Times;
+  /** How long a connection is kept without use. Milliseconds. */
+  readonly keptMs: number;
 };
 
 /** Whether a way leads to an origin; `pin` is where to, unless a connection is there already. */
@@ -153,7 +153,7 @@ export class Upstream {
   }
 
   #newAgent({ scheme, host }: Origin, keepAlive: boolean): Agent {
-    const common = { keepAlive, maxSockets: CONNECTIONS_MAX, timeout: KEPT_MS, noDelay: true };
+    const common = { keepAlive, maxSockets: CONNECTIONS_MAX, timeout: this.#options.keptMs, noDelay: true };
     if (scheme === "http") return new HttpAgent(common);
     const servername = isIP(host) === 0 ? host : "";
     return new HttpsAgent({

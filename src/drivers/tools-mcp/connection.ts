@@ -5,15 +5,19 @@ import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { SourceConfig } from "../../abi/config.ts";
 import type { IsolationLevel } from "../../abi/isolation.ts";
+import type { Egress, EgressLog } from "../../ports/egress.ts";
 import type { CallOptions } from "../../ports/tools.ts";
 import { createHttpTransport } from "./http-transport.ts";
 import { environmentOf, plainly } from "./launch.ts";
+import type { Keys } from "./keys.ts";
 import type { OAuth } from "./oauth.ts";
 import { inSandbox, type Sandboxing } from "./sandboxed.ts";
 import { StdioTransport } from "./stdio-transport.ts";
 import { CallsUnderWay } from "./under-way.ts";
+import type { HttpConfig, WayOut } from "./way-out.ts";
 
-export type McpConfig = Extract<SourceConfig, { type: "mcp-stdio" | "mcp-http" }>;
+type StdioConfig = Extract<SourceConfig, { type: "mcp-stdio" }>;
+export type McpConfig = StdioConfig | HttpConfig;
 export type McpDeps = {
   /** Of which PATH, HOME, LANG and TMPDIR go to children. */
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -22,18 +26,33 @@ export type McpDeps = {
   /** Reeve's version, which servers are told. */
   readonly version: string;
   readonly sandboxing: Sandboxing;
+  readonly egress: Egress;
+  readonly log: EgressLog;
+  /** Through the door of one server over its life; by one request to one over HTTP. Bytes. */
+  readonly serverBytesMax: number;
   /** Where logins are kept. */
   readonly loginFolder: string;
   /** What no caller waits for. */
   readonly onNotice: (message: string) => void;
 };
-export type Server<Config extends McpConfig = McpConfig> = {
+export type StdioServer = {
   readonly name: string;
-  readonly config: Config;
+  readonly keys: Keys;
+  readonly config: StdioConfig;
   readonly deps: McpDeps;
-  /** For servers over HTTP that may ask for a login. */
-  readonly oauth?: OAuth | undefined;
+  readonly wayOut?: undefined;
+  readonly oauth?: undefined;
 };
+export type HttpServer = {
+  readonly name: string;
+  readonly keys: Keys;
+  readonly config: HttpConfig;
+  readonly deps: McpDeps;
+  readonly wayOut: WayOut;
+  /** Absent where the headers say who calls. */
+  readonly oauth: OAuth | undefined;
+};
+export type Server = StdioServer | HttpServer;
 
 /** The library's own limits lie behind ours, so that ours speak. */
 const SLACK_MS = 1000;
@@ -52,13 +71,11 @@ export function remedyFor({ name, config }: Server): string {
     : `Check that a server answers at ${withoutSecrets(config.url)} (tools.${name}.url).`;
 }
 
-type StdioConfig = Extract<McpConfig, { type: "mcp-stdio" }>;
-const isStdio = (config: McpConfig): config is StdioConfig => config.type === "mcp-stdio";
-
 /** What calls of this server run under. What answers over HTTP runs wherever it is, and Reeve keeps it from nothing. */
-export const isolationOf = (config: McpConfig): IsolationLevel => (isStdio(config) ? config.isolation : "none");
+export const isolationOf = (config: McpConfig): IsolationLevel =>
+  config.type === "mcp-stdio" ? config.isolation : "none";
 
-function stdioTransport({ name, config, deps }: Server<StdioConfig>, calls: CallsUnderWay): StdioTransport {
+function stdioTransport({ name, keys, config, deps }: StdioServer, calls: CallsUnderWay): StdioTransport {
   const { command, args, sandbox: grant } = config;
   const absolute = (path: string): string => resolve(deps.folder, path);
   const program = { command, args, cwd: absolute(config.cwd ?? ".") };
@@ -67,7 +84,10 @@ function stdioTransport({ name, config, deps }: Server<StdioConfig>, calls: Call
   return new StdioTransport(
     inSandbox({
       ...deps.sandboxing,
+      egress: deps.egress,
+      bytesMax: deps.serverBytesMax,
       source: name,
+      key: keys.sandbox,
       program: { ...program, env: config.env },
       path: config.env["PATH"] ?? deps.environment["PATH"] ?? "",
       grant: { ...grant, read: grant.read.map(absolute), write: grant.write.map(absolute) },
@@ -84,13 +104,15 @@ export class Connection {
   #open = true;
   #onEnd: () => void = () => {};
 
-  constructor({ name, config, deps, oauth }: Server) {
-    this.#transport = isStdio(config)
-      ? stdioTransport({ name, config, deps }, this.#calls)
-      : createHttpTransport({ ...config, oauth });
+  constructor(server: Server) {
+    const { config, deps, wayOut, oauth } = server;
+    const isHttp = wayOut !== undefined;
+    this.#transport = isHttp
+      ? createHttpTransport({ ...server.config, oauth, wayOut })
+      : stdioTransport(server, this.#calls);
     // Silence on the first question is an old server's way on a pipe, which leaves half the time for the old greeting;
     // over HTTP it is an outage, whose end is the end of the start time.
-    const timeoutMs = isStdio(config) ? config.startTimeoutMs / 2 : config.startTimeoutMs + SLACK_MS;
+    const timeoutMs = isHttp ? config.startTimeoutMs + SLACK_MS : config.startTimeoutMs / 2;
     const versionNegotiation = { mode: "auto", probe: { timeoutMs } } as const;
     const options = { versionNegotiation, inputRequired: { autoFulfill: false } };
     this.client = new Client({ name: "reeve", version: deps.version }, options);

@@ -50,6 +50,9 @@ const current = new AsyncLocalStorage<Dispatch>();
 export const dispatching = async <T>(dispatch: Dispatch, run: () => Promise<T>): Promise<T> =>
   current.run(dispatch, run);
 
+/** Whether a call of a tool is being sent, or waited for. */
+export const isDispatching = (): boolean => current.getStore() !== undefined;
+
 /** The record of the call whose request this message is; undefined for every other message. */
 export const dispatchOf = (message: JSONRPCMessage): Dispatch | undefined =>
   "method" in message && message.method === "tools/call" ? current.getStore() : undefined;

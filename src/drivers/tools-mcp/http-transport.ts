@@ -1,85 +1,22 @@
-// MCP over Streamable HTTP: the library's transport, with bounded answers, and with word of what left and what was lost.
-import { InsufficientScopeError, StreamableHTTPClientTransport, type FetchLike } from "@modelcontextprotocol/client";
+// MCP over Streamable HTTP: the library's transport, by the way out, and with word of what left and what was lost.
+import { InsufficientScopeError, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { OsError } from "../../abi/errors.ts";
-import { MESSAGE_BYTES_MAX } from "./bounds.ts";
 import { dispatchOf } from "./dispatch.ts";
-import { causesOf } from "./faults.ts";
 import type { OAuth } from "./oauth.ts";
+import { neverLeft, type WayOut } from "./way-out.ts";
 
 export type HttpOptions = {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   /** How Reeve proves itself; absent where the headers do. */
   readonly oauth: OAuth | undefined;
+  readonly wayOut: WayOut;
 };
 
-// These arise before a connection stands, so that nothing can have been sent over it.
-const UNCONNECTED = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "ERR_TLS_CERT_ALTNAME_INVALID",
-  "CERT_HAS_EXPIRED",
-  "CERT_NOT_YET_VALID",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-]);
-
-const BLANK_LINES = [Buffer.from("\n\n"), Buffer.from("\r\n\r\n")];
-
-const neverLeft = (error: unknown): boolean =>
-  causesOf(error).some(
-    (cause) =>
-      cause instanceof Error &&
-      (("code" in cause && UNCONNECTED.has(String(cause.code))) || ("syscall" in cause && cause.syscall === "connect")),
-  );
-
-/** Bytes after the last end of an event, or undefined if no event ends in the chunk. */
-function afterEvent(chunk: Buffer): number | undefined {
-  const ends = BLANK_LINES.flatMap((blank) => {
-    const at = chunk.lastIndexOf(blank);
-    return at === -1 ? [] : [at + blank.length];
-  });
-  return ends.length === 0 ? undefined : chunk.length - Math.max(...ends);
-}
-
-/** Fails the body once a message in it is too long; a stream of events may go on for ever, one event may not. */
-function bounded(response: Response): Response {
-  if (response.body === null) return response;
-  const events = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
-  let bytes = 0;
-  const limit = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      const rest = events ? afterEvent(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)) : undefined;
-      bytes = rest ?? bytes + chunk.byteLength;
-      if (bytes > MESSAGE_BYTES_MAX)
-        controller.error(new Error(`the server sent a message of more than ${MESSAGE_BYTES_MAX} bytes`));
-      else controller.enqueue(chunk);
-    },
-  });
-  return new Response(response.body.pipeThrough(limit), {
-    status: response.status,
-    statusText: response.statusText,
-    headers: response.headers,
-  });
-}
-
-export const boundedFetch: FetchLike = async (url, init) => {
-  const response = await fetch(url, init);
-  // A response without a place for a body (204, 304) cannot be made anew with one.
-  return response.body === null ? response : bounded(response);
-};
-
-export function createHttpTransport({ url, headers, oauth }: HttpOptions): StreamableHTTPClientTransport {
+export function createHttpTransport({ url, headers, oauth, wayOut }: HttpOptions): StreamableHTTPClientTransport {
   const transport = new StreamableHTTPClientTransport(new URL(url), {
     requestInit: { headers: { ...headers } },
-    fetch: boundedFetch,
+    fetch: wayOut.fetch,
     ...(oauth && { authProvider: oauth.provider }),
   });
   const plainSend = transport.send.bind(transport);

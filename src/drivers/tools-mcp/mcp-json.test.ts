@@ -1,6 +1,8 @@
 // Goal: an `.mcp.json` is read as assistants write it; what cannot be used in it is named with its remedy, and takes nothing else down.
 // Method: files written for each test, and what becomes of each server; one of them is really started.
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -114,13 +116,48 @@ test("a file that is not there is named, and so are words of the configuration a
   expect(await states(gone)).toEqual({ mcp: expect.stringMatching(/gone\.json cannot be read: it is not there/) });
   const stray = read(
     { mcpServers: { shop: { command: "x" } } },
-    { sandbox: { shp: {} }, tools: { "shop.look": { effect: "read" }, "crm.look": { effect: "read" } } },
+    {
+      sandbox: { shp: {} },
+      isolation: { shap: "none" },
+      tools: { "shop.look": { effect: "read" }, "crm.look": { effect: "read" } },
+    },
   );
   expect(await states(stray)).toEqual({
     shop: "process",
-    "mcp-1": expect.stringMatching(/tools\.mcp\.sandbox\.shp, tools\.mcp\.tools\.crm\.look speak of no server/),
+    "mcp-1": expect.stringMatching(
+      /tools\.mcp\.sandbox\.shp, tools\.mcp\.isolation\.shap, tools\.mcp\.tools\.crm\.look speak of no server/,
+    ),
   });
   expect(stray[0]?.overrides).toEqual({ look: { effect: "read" } });
+});
+
+test("a server runs with our rights only where the configuration says so of it, by either of its names", async () => {
+  const program = { command: process.execPath, args: [BAD, "none"] };
+  const sources = read(
+    { mcpServers: { "My Server!": program, shop: program, web: { url: "https://web.example.com/mcp" } } },
+    { isolation: { "My-Server": "none", web: "none" } },
+  );
+  expect(await states(sources)).toEqual({
+    "My-Server": "none",
+    shop: "process",
+    web: expect.stringMatching(/"web" .* reached over HTTP .* `isolation`/),
+  });
+  expect((await sources[0]?.source.tools())?.map(({ name }) => name)).toEqual(["act"]);
+});
+
+test("one over HTTP has a way out of its own, and the message names where it is widened", async () => {
+  const server = createServer((_, response) => {
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ resource: at, authorization_servers: ["http://127.0.0.1:9"] }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
+  const [web] = read({ mcpServers: { web: { url: at } } });
+  await expect(web?.source.login?.({ redirect: "http://127.0.0.1:7/" })).rejects.toThrow(
+    /"web" names http:\/\/127\.0\.0\.1:9, .*: tools\.mcp\.sandbox\.web\.egress: \[/,
+  );
+  server.closeAllConnections();
+  server.close();
 });
 
 test("a project that has the file and does not name it is told so", () => {
@@ -140,6 +177,8 @@ needs("bubblewrap", HAS_BUBBLEWRAP)("a server of the file", () => {
 
   test("that cannot see its script says how it can", async () => {
     const [shop] = read({ mcpServers: { shop: { command: process.execPath, args: [BAD, "none"] } } });
-    await expect(shop?.source.tools()).rejects.toThrow(/it cannot see .*bad-server\.mjs \(tools\.shop\.sandbox\.read/);
+    await expect(shop?.source.tools()).rejects.toThrow(
+      /it cannot see .*bad-server\.mjs \(tools\.mcp\.sandbox\.shop\.read/,
+    );
   });
 });

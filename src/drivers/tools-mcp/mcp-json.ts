@@ -14,6 +14,7 @@ import type { ToolManifest } from "../../abi/tools.ts";
 import type { ToolSource } from "../../ports/tools.ts";
 import type { McpConfig, McpDeps } from "./connection.ts";
 import { plain } from "./faults.ts";
+import { keysInJson } from "./keys.ts";
 import { createMcpSource } from "./source.ts";
 
 type JsonConfig = Extract<SourceConfig, { type: "mcp-json" }>;
@@ -75,7 +76,12 @@ export function createMcpJsonSources(
       const entry = entryOf(value, deps.environment);
       if (entry.disabled) return [];
       used.add(own);
-      const source = createMcpSource(own, configOf(entry, { config, server, own, file }), deps);
+      const source = createMcpSource(
+        own,
+        configOf(entry, { config, server, own, file }),
+        deps,
+        keysInJson(name, server),
+      );
       return [{ name: own, source, overrides: overridesOf(config.tools, [own, server]) }];
     } catch (error) {
       const free = isFree ? own : freeName(name, used);
@@ -139,18 +145,22 @@ function configOf(entry: Entry, { config, server, own, file }: Place): McpConfig
     throw new Error(
       "it speaks the old transport over server-sent events alone, which Reeve does not. Many servers answer to Streamable HTTP as well: try its other address with type http.",
     );
+  const grant = config.sandbox[server] ?? config.sandbox[own] ?? sandboxGrantSchema.parse({});
   if (type === "stdio") {
+    const isolation = config.isolation[server] ?? config.isolation[own] ?? "process";
     if (entry.command === undefined) throw new Error("it names no command. Add `command`.");
-    const grant = config.sandbox[server] ?? config.sandbox[own] ?? sandboxGrantSchema.parse({});
     const { command, args, env } = entry;
     const cwd = resolve(dirname(file), entry.cwd ?? ".");
-    return { type: "mcp-stdio", command, args, env, cwd, isolation: "process", sandbox: grant, ...common };
+    return { type: "mcp-stdio", command, args, env, cwd, isolation, sandbox: grant, ...common };
   }
   if (!HTTP.has(type)) throw new Error(`its type "${plain(type, 40)}" is none that Reeve knows (stdio, http).`);
   if (entry.url === undefined || !URL.canParse(entry.url) || !/^https?:$/.test(new URL(entry.url).protocol))
     throw new Error("it names neither a command nor an http address. Add `command`, or `url`.");
+  if ((config.isolation[server] ?? config.isolation[own]) !== undefined)
+    throw new Error("it is reached over HTTP and runs wherever it is. Take its name out of `isolation`.");
   const { url, headers } = entry;
-  return { type: "mcp-http", url, headers, oauth: { grant: "authorization_code" }, ...common };
+  const { egress, secrets } = grant;
+  return { type: "mcp-http", url, headers, oauth: { grant: "authorization_code" }, secrets, egress, ...common };
 }
 
 /** Those of the overrides that stand under `SERVER.TOOL`, by tool. */
@@ -164,10 +174,11 @@ function overridesOf(tools: JsonConfig["tools"], names: readonly string[]): Over
 }
 
 /** Keys of the configuration that speak of no server in the file. */
-function strayKeys({ tools, sandbox }: JsonConfig, servers: Readonly<Record<string, unknown>>): string[] {
+function strayKeys({ tools, sandbox, isolation }: JsonConfig, servers: Readonly<Record<string, unknown>>): string[] {
   const names = Object.keys(servers).flatMap((server) => [server, sourceNameOf(server)]);
   return [
     ...Object.keys(sandbox).flatMap((key) => (names.includes(key) ? [] : [`sandbox.${key}`])),
+    ...Object.keys(isolation).flatMap((key) => (names.includes(key) ? [] : [`isolation.${key}`])),
     ...Object.keys(tools).flatMap((key) => (names.some((name) => key.startsWith(`${name}.`)) ? [] : [`tools.${key}`])),
   ];
 }

@@ -32,9 +32,17 @@ afterEach(async () => {
   rmSync(loginFolder, { recursive: true });
 });
 
+/** The operator's word that the authorisation server may stand on this machine. */
+const toAuthority = (): object => {
+  const { hostname: host, port } = new URL(authority.issuer);
+  return { host, port: Number(port), scheme: "http", allowPrivate: true };
+};
+
 function open(more: Record<string, unknown> = {}): ToolSource {
   const config = configSchema.parse({
-    tools: { crm: { type: "mcp-http", url: authority.mcp, headers: { "x-team": "blue" }, ...more } },
+    tools: {
+      crm: { type: "mcp-http", url: authority.mcp, headers: { "x-team": "blue" }, egress: [toAuthority()], ...more },
+    },
   }).tools["crm"] as McpConfig;
   const source = createMcpSource("crm", config, scene.deps);
   opened.push(source);

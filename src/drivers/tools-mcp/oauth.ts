@@ -13,6 +13,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import {
   auth,
+  type AuthOptions,
   type AuthProvider,
   computeScopeUnion,
   extractWWWAuthenticateParams,
@@ -23,19 +24,18 @@ import {
   validateAuthorizationResponseIssuer,
 } from "@modelcontextprotocol/client";
 import { OsError } from "../../abi/errors.ts";
-import type { SourceConfig } from "../../abi/config.ts";
 import type { Login, LoginStep } from "../../ports/tools.ts";
-import { plain, textOf, unavailable } from "./faults.ts";
+import { ownWord, plain, textOf, unavailable } from "./faults.ts";
 import { LoginFile } from "./login-file.ts";
+import type { HttpConfig, WayOut } from "./way-out.ts";
 
-type HttpConfig = Extract<SourceConfig, { type: "mcp-http" }>;
 export type OAuthOptions = {
   readonly source: string;
   readonly config: HttpConfig;
   /** Where logins are kept. */
   readonly folder: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly fetch: FetchLike;
+  readonly wayOut: WayOut;
 };
 
 /** A login that waits for its browser. */
@@ -51,7 +51,6 @@ type Pending = {
 
 const PENDING_MS_MAX = 15 * 60_000;
 const PENDING_MAX = 8;
-const LOOPBACK = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
 export class OAuth {
   readonly #options: OAuthOptions;
@@ -99,9 +98,25 @@ export class OAuth {
     return this.#file.remove();
   }
 
-  /** An authorisation server that does not answer has as long as a server to start. */
-  readonly #fetch: FetchLike = (url, init) =>
-    this.#options.fetch(url, { ...init, signal: AbortSignal.timeout(this.#options.config.startTimeoutMs) });
+  /** One run of the library's. It does not always tell what kept it from asking, so that is kept here: thrown if the run fails. */
+  async #run(provider: OAuthClientProvider, options: Omit<AuthOptions, "serverUrl" | "fetchFn">): Promise<void> {
+    const { config, wayOut } = this.#options;
+    let refusal: OsError | undefined;
+    const fetchFn: FetchLike = async (url, init) => {
+      try {
+        // An authorisation server that does not answer has as long as a server to start.
+        return await wayOut.fetchForLogin(url, { ...init, signal: AbortSignal.timeout(config.startTimeoutMs) });
+      } catch (error) {
+        refusal ??= ownWord(error);
+        throw error;
+      }
+    };
+    try {
+      await auth(provider, { ...options, serverUrl: config.url, fetchFn });
+    } catch (error) {
+      throw refusal ?? error;
+    }
+  }
 
   #needsLogin(why: string): OsError {
     const { source } = this.#options;
@@ -120,9 +135,7 @@ export class OAuth {
     if (!isMachine && this.#file.read().tokens?.refresh_token === undefined)
       throw this.#needsLogin("asks who calls (HTTP 401), and nobody has logged in there");
     try {
-      await auth(isMachine ? this.#machine() : this.#quiet(), {
-        serverUrl: config.url,
-        fetchFn: this.#fetch,
+      await this.#run(isMachine ? this.#machine() : this.#quiet(), {
         ...(scope !== undefined && { scope }),
         ...(resourceMetadataUrl && { resourceMetadataUrl }),
       });
@@ -142,24 +155,23 @@ export class OAuth {
     const { wantedScope, tokens } = this.#file.read();
     const scope = computeScopeUnion(config.oauth.scope, wantedScope ?? tokens?.scope);
     try {
-      await auth(this.#interactive(pending), {
-        serverUrl: config.url,
-        fetchFn: this.#fetch,
+      await this.#run(this.#interactive(pending), {
         forceReauthorization: true,
         ...(scope !== undefined && { scope }),
       });
     } catch (error) {
+      if (OsError.is(error)) throw error;
       throw unavailable(source, `could not be logged in at: ${textOf(error)}`, "Ask whoever runs it.", error);
     }
     const { address } = pending;
-    if (address === undefined || !isSafe(address))
+    if (address === undefined || !this.#isSafe(address))
       throw unavailable(source, "names no address to log in at that can be trusted", "Ask whoever runs it.");
     this.#pending.set(pending.state, pending);
     return address;
   }
 
   async #end(redirect: string, answer: URLSearchParams): Promise<void> {
-    const { source, config } = this.#options;
+    const { source } = this.#options;
     this.#forgetLate();
     const pending = this.#pending.get(answer.get("state") ?? "");
     if (pending === undefined || pending.redirect !== redirect)
@@ -183,9 +195,7 @@ export class OAuth {
       throw this.#denied(plain(why.filter((part) => part !== "").join(": "), 300));
     }
     try {
-      await auth(this.#interactive(pending), {
-        serverUrl: config.url,
-        fetchFn: this.#fetch,
+      await this.#run(this.#interactive(pending), {
         authorizationCode: code,
         ...(iss !== undefined && { iss }),
       });
@@ -203,6 +213,11 @@ export class OAuth {
       `The login at "${source}" was refused: ${why}. Nothing was kept; begin again with \`reeve tools login ${source}\`.`,
       { data: { rule: "login", reason: why }, ...(cause === undefined ? {} : { cause }) },
     );
+  }
+
+  /** Whether a person may be sent there: with plain http only where the operator says so, for a browser reaches what we do not. */
+  #isSafe(address: URL): boolean {
+    return address.protocol === "https:" || this.#options.wayOut.isTrusted(address);
   }
 
   #forgetLate(): void {
@@ -306,7 +321,3 @@ export class OAuth {
     };
   }
 }
-
-/** An address that a person may be sent to. */
-const isSafe = ({ protocol, hostname }: URL): boolean =>
-  protocol === "https:" || (protocol === "http:" && LOOPBACK.has(hostname));

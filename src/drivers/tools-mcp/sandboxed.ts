@@ -21,7 +21,6 @@ import { unseenPaths, visibleTo } from "./visible.ts";
 /** What servers in sandboxes are given by the rest of the system. */
 export type Sandboxing = {
   readonly sandboxes: Sandboxes;
-  readonly egress: Egress;
   /** What the configuration allows each sandbox; a source can only have less. */
   readonly limits: SandboxLimits;
   /** A folder's entries without dot files, the data folder and what else nobody inside may see. */
@@ -29,7 +28,12 @@ export type Sandboxing = {
 };
 
 export type SandboxedOptions = Sandboxing & {
+  readonly egress: Egress;
+  /** Through its door, over its life. */
+  readonly bytesMax: number;
   readonly source: string;
+  /** Where in the configuration its grants stand. */
+  readonly key: string;
   readonly program: Program;
   /** Where commands are looked up on this machine. */
   readonly path: string;
@@ -47,8 +51,6 @@ export type SandboxedOptions = Sandboxing & {
  */
 const UNBOUNDED_MS = 2 ** 31 - 1;
 const UNBOUNDED_BYTES = Number.MAX_SAFE_INTEGER;
-/** Through a server's door, over its life. */
-const DOOR_BYTES_MAX = 2 ** 30;
 
 const FIELDS: Readonly<Record<LimitMet, keyof SandboxLimits>> = {
   cpu: "cpuMs",
@@ -73,7 +75,7 @@ function limitsOf(limits: SandboxLimits, own: SandboxLimitsPart): SandboxLimits 
   };
 }
 
-function howItEnded(exit: SandboxExit, source: string): string {
+function howItEnded(exit: SandboxExit, key: string): string {
   switch (exit.kind) {
     case "exited":
       return `exited with code ${exit.code}`;
@@ -82,7 +84,7 @@ function howItEnded(exit: SandboxExit, source: string): string {
     case "killed":
       return "was ended";
     case "limit":
-      return `was ended: it ${limitText(exit.limit, exit.max)} (tools.${source}.sandbox.limits.${FIELDS[exit.limit]}, at most sandbox.limits.${FIELDS[exit.limit]})`;
+      return `was ended: it ${limitText(exit.limit, exit.max)} (${key}.limits.${FIELDS[exit.limit]}, at most sandbox.limits.${FIELDS[exit.limit]})`;
   }
 }
 
@@ -90,7 +92,7 @@ function howItEnded(exit: SandboxExit, source: string): string {
 export const inSandbox =
   (options: SandboxedOptions): Launch =>
   async (signal) => {
-    const { source, program, grant, sandboxes, path, openEntries } = options;
+    const { source, key, program, grant, sandboxes, path, openEntries } = options;
     signal.throwIfAborted();
     const seen = visibleTo({ program, path, read: grant.read, write: grant.write, openEntries });
     const door = await openDoor(options);
@@ -122,9 +124,9 @@ export const inSandbox =
     const unseen = unseenPaths(program, seen.mounts);
     const ended = started.exit.then(async (exit) => {
       await door?.close();
-      const how = howItEnded(exit, source);
+      const how = howItEnded(exit, key);
       if (exit.kind !== "exited" || unseen.length === 0) return how;
-      return `${how}; it cannot see ${unseen.join(", ")} (tools.${source}.sandbox.read grants more)`;
+      return `${how}; it cannot see ${unseen.join(", ")} (${key}.read grants more)`;
     });
     const kill = (): void => void started.kill();
     return {
@@ -138,8 +140,8 @@ export const inSandbox =
     };
   };
 
-async function openDoor({ source, grant, egress, notes }: SandboxedOptions): Promise<Door | undefined> {
+async function openDoor({ source, grant, egress, notes, bytesMax }: SandboxedOptions): Promise<Door | undefined> {
   if (grant.egress.length === 0) return undefined;
   const { egress: rules, secrets } = grant;
-  return egress.open({ owner: `tools.${source}`, rules, secrets, notes, bytesMax: DOOR_BYTES_MAX });
+  return egress.open({ owner: `tools.${source}`, rules, secrets, notes, bytesMax });
 }

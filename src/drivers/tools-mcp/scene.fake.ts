@@ -8,6 +8,7 @@ import { sandboxLimitsSchema } from "../../abi/isolation.ts";
 import type { DoorSpec, Egress } from "../../ports/egress.ts";
 import type { Sandbox, SelfTestReport } from "../../ports/sandbox.ts";
 import { createSandboxes } from "../../tools/sandboxes.ts";
+import { createEgress } from "../egress-proxy/egress.ts";
 import { openEntries } from "../program-module/grants.ts";
 import { createBubblewrap } from "../sandbox-bubblewrap/sandbox.ts";
 import { systemClock } from "../system/clock.ts";
@@ -16,11 +17,19 @@ import type { McpDeps } from "./connection.ts";
 /** Sandboxes of native code can be had here: a Linux with bubblewrap. */
 export const HAS_BUBBLEWRAP = process.platform === "linux" && spawnSync("bwrap", ["--version"]).status === 0;
 
+export type Logged = {
+  readonly owner: string;
+  readonly kind: "requested" | "ended";
+  readonly event: Readonly<Record<string, unknown>>;
+};
+
 export type Scene = {
   readonly deps: McpDeps;
   /** Doors that were asked for. */
   readonly doors: DoorSpec[];
   readonly notices: string[];
+  /** What stands in the log. */
+  readonly logged: Logged[];
   close(): Promise<void>;
 };
 
@@ -45,6 +54,9 @@ export function openScene(folder: string, { egress: given, ...more }: More = {})
   });
   const doors: DoorSpec[] = [];
   const notices: string[] = [];
+  // What Reeve itself asks for goes the real way.
+  const asking = createEgress({ secrets: {}, secretOf: () => undefined, folder: own });
+  const logged: Logged[] = [];
   const egress: Egress = {
     open: async (spec) => {
       doors.push(spec);
@@ -53,11 +65,11 @@ export function openScene(folder: string, { egress: given, ...more }: More = {})
       return { folder: door, env: { DOOR: "open" }, wrap: (command) => command, mounts: [], close };
     },
     request: () => Promise.reject(new Error("nothing here asks by itself")),
-    close: async () => {},
+    stream: (...asked) => asking.stream(...asked),
+    close: () => asking.close(),
   };
   const sandboxing = {
     sandboxes,
-    egress: given ?? egress,
     limits: sandboxLimitsSchema.parse({}),
     openEntries: (path: string) => openEntries(path, []),
   };
@@ -67,13 +79,21 @@ export function openScene(folder: string, { egress: given, ...more }: More = {})
       folder,
       version: "0.0.0",
       sandboxing,
+      egress: given ?? egress,
+      log: (owner) => ({
+        requested: async (event) => void logged.push({ owner, kind: "requested", event }),
+        ended: async (event) => void logged.push({ owner, kind: "ended", event }),
+      }),
+      serverBytesMax: 2 ** 30,
       loginFolder: join(own, "oauth"),
       onNotice: (message) => void notices.push(message),
       ...more,
     },
     doors,
     notices,
+    logged,
     close: async () => {
+      await egress.close();
       await sandboxes.close();
       rmSync(own, { recursive: true, force: true });
     },

@@ -17,9 +17,11 @@ import { outcomeOf } from "./content.ts";
 import { Dispatch, dispatching } from "./dispatch.ts";
 import { ownWord, plain, textOf, unavailable } from "./faults.ts";
 import { fetchTools, sourceToolOf } from "./listing.ts";
-import { boundedFetch } from "./http-transport.ts";
+import { inCourseOf } from "./course.ts";
+import { type Keys, keysOf } from "./keys.ts";
 import { OAuth } from "./oauth.ts";
 import { start } from "./start.ts";
+import { WayOut } from "./way-out.ts";
 
 /** The `_meta` key under which a call's idempotency key travels. */
 const KEY_META = "reeve/idempotencyKey";
@@ -46,11 +48,13 @@ type Attempt = {
 const SESSION_GONE = Symbol("session gone");
 
 /** The tools of the MCP server that `config` names, as the source `name`. Nothing is started before the first use. */
-export function createMcpSource(name: string, config: McpConfig, deps: McpDeps): ToolSource {
-  const proves = config.type === "mcp-stdio" || Object.keys(config.headers).some((key) => /^authorization$/i.test(key));
-  const { environment, loginFolder: folder } = deps;
-  const oauth = proves ? undefined : new OAuth({ source: name, config, folder, environment, fetch: boundedFetch });
-  return new McpSource({ name, config, deps, oauth });
+export function createMcpSource(name: string, config: McpConfig, deps: McpDeps, keys: Keys = keysOf(name)): ToolSource {
+  if (config.type === "mcp-stdio") return new McpSource({ name, keys, config, deps });
+  const { environment, loginFolder: folder, egress, log, serverBytesMax: bytesMax } = deps;
+  const wayOut = new WayOut({ source: name, keys, config, egress, log: log(`tools.${name}`), bytesMax });
+  const proves = Object.keys(config.headers).some((key) => /^authorization$/i.test(key));
+  const oauth = proves ? undefined : new OAuth({ source: name, config, folder, environment, wayOut });
+  return new McpSource({ name, keys, config, deps, oauth, wayOut });
 }
 
 class McpSource implements ToolSource {
@@ -76,6 +80,11 @@ class McpSource implements ToolSource {
   }
 
   async call(name: string, args: JsonObject, options: CallOptions): Promise<ToolOutcome> {
+    const call = (): Promise<ToolOutcome> => this.#call(name, args, options);
+    return this.#server.wayOut === undefined ? call() : inCourseOf(options, call);
+  }
+
+  async #call(name: string, args: JsonObject, options: CallOptions): Promise<ToolOutcome> {
     const shown = this.#shown?.byName.get(name);
     // A session that the server has forgotten is the one refusal that starting anew cures.
     for (let attempt = 0; ; attempt += 1) {
@@ -227,13 +236,13 @@ class McpSource implements ToolSource {
 
   /** Rejects with `isolation_unavailable` where a sandbox is to be used and cannot be had. */
   async #isolated(): Promise<void> {
-    const { name, config, deps } = this.#server;
+    const { name, keys, config, deps } = this.#server;
     if (this.isolation === "none" || config.type !== "mcp-stdio" || this.#closed) return;
     try {
       await deps.sandboxing.sandboxes.ready("process");
     } catch (error) {
       if (!OsError.is(error)) throw error;
-      const remedy = `To run it with your rights all the same, set tools.${name}.isolation to "none".`;
+      const remedy = `To run it with your rights all the same, set ${keys.isolation} to "none".`;
       throw new OsError(error.code, `The MCP server "${name}" was not started. ${error.message} ${remedy}`, {
         data: error.data,
         cause: error,

@@ -70,4 +70,26 @@ needs("bubblewrap", HAS_BUBBLEWRAP)("a server's way out", () => {
       await new Promise((resolve) => web.close(resolve));
     }
   });
+
+  test("carries what the configuration says of servers", async () => {
+    const scene = openScene(import.meta.dirname, { serverBytesMax: 100_000 });
+    const { tools } = configSchema.parse({
+      tools: {
+        shop: {
+          type: "mcp-stdio",
+          command: process.execPath,
+          args: [BAD, "none"],
+          sandbox: { egress: [{ host: "a.example.com" }] },
+        },
+      },
+    });
+    const source = createMcpSource("shop", tools["shop"] as SourceConfig as McpConfig, scene.deps);
+    try {
+      await source.tools();
+      expect(scene.doors).toMatchObject([{ owner: "tools.shop", bytesMax: 100_000 }]);
+    } finally {
+      await source.close();
+      await scene.close();
+    }
+  });
 });

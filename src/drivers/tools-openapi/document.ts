@@ -2,11 +2,16 @@
 import { readFile, stat } from "node:fs/promises";
 import { parse } from "yaml";
 import { OsError } from "../../abi/errors.ts";
+import { egressRuleSchema } from "../../abi/isolation.ts";
+import type { Egress } from "../../ports/egress.ts";
+import type { EgressNotes } from "../../ports/tools.ts";
 import { text, tree, type Tree } from "./tree.ts";
 
 const DOCUMENT_BYTES_MAX = 16 * 1024 * 1024;
 const LOAD_MS = 15_000;
 
+/** How an address is asked. */
+export type WayOut = { readonly egress: Egress; readonly notes: EgressNotes };
 export type Loaded = { readonly document: Tree; readonly mark: string };
 
 /** By what a document is known to be the same as before; it need not be read for that. */
@@ -19,9 +24,9 @@ export async function markOf(place: string): Promise<string> {
 export const isRemote = (place: string): boolean => /^https?:\/\//i.test(place);
 
 /** Rejects with a plain error that says what is wrong with it. */
-export async function load(place: string): Promise<Loaded> {
+export async function load(place: string, wayOut: WayOut): Promise<Loaded> {
   const mark = await markOf(place);
-  const content = isRemote(place) ? await fetched(place) : await readFile(place);
+  const content = isRemote(place) ? await fetched(place, wayOut) : await readFile(place);
   if (content.byteLength > DOCUMENT_BYTES_MAX) throw new Error(`it is longer than ${DOCUMENT_BYTES_MAX} bytes`);
   // JSON is YAML; aliases are bounded by the reader, so that a short text cannot become a long one.
   const source = new TextDecoder("utf-8", { fatal: true }).decode(content);
@@ -36,22 +41,26 @@ export async function load(place: string): Promise<Loaded> {
   return { document, mark };
 }
 
-async function fetched(place: string): Promise<Uint8Array> {
-  if (!/^https:/i.test(place)) throw new Error("its address is not https");
-  const response = await fetch(place, {
-    redirect: "error",
-    signal: AbortSignal.timeout(LOAD_MS),
-    headers: { accept: "application/json, application/yaml, */*;q=0.5" },
+/** The operator wrote the address, so it may stand for one of his own network; where it redirects to, he did not write. */
+async function fetched(place: string, { egress, notes }: WayOut): Promise<Uint8Array> {
+  const address = new URL(place);
+  if (address.protocol !== "https:") throw new Error("its address is not https");
+  const rule = egressRuleSchema.parse({
+    host: address.hostname.replace(/^\[(.*)\]$/, "$1"),
+    ...(address.port === "" ? {} : { port: Number(address.port) }),
+    methods: ["GET"],
+    allowPrivate: true,
   });
-  if (!response.ok) throw new Error(`its server answered with ${response.status}`);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    size += chunk.byteLength;
-    if (size > DOCUMENT_BYTES_MAX) throw new Error(`it is longer than ${DOCUMENT_BYTES_MAX} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  const headers = { accept: "application/json, application/yaml, */*;q=0.5" };
+  const { status, body } = await egress.request(
+    { url: place, method: "GET", headers },
+    { owner: "tools", rules: [rule], secrets: [], notes },
+    { signal: AbortSignal.timeout(LOAD_MS), responseBytesMax: DOCUMENT_BYTES_MAX },
+  );
+  if (status >= 300 && status < 400)
+    throw new Error(`its server redirects (${status}); name the address that it leads to`);
+  if (status !== 200) throw new Error(`its server answered with ${status}`);
+  return body;
 }
 
 export const unavailable = (

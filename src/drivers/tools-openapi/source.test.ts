@@ -90,6 +90,7 @@ describe("the operations of an OpenAPI document", () => {
   let source: ToolSource;
   const notices: string[] = [];
   const noted: NoteHeader[] = [];
+  const logged: unknown[] = [];
 
   const make = (more: Partial<OpenApiConfig> = {}): ToolSource =>
     createOpenApiSource(
@@ -101,7 +102,11 @@ describe("the operations of an OpenAPI document", () => {
         allowPrivate: true,
         ...more,
       },
-      { egress, onNotice: (message) => notices.push(message) },
+      {
+        egress,
+        log: () => ({ requested: async (event) => void logged.push(event), ended: async () => {} }),
+        onNotice: (message) => notices.push(message),
+      },
     );
   const call = (name: string, args: JsonObject = {}, using = source): Promise<ToolOutcome> =>
     using.call(name, args, {
@@ -126,6 +131,7 @@ describe("the operations of an OpenAPI document", () => {
   beforeEach(async () => {
     notices.length = 0;
     noted.length = 0;
+    logged.length = 0;
     stage = new Stage();
     far = await stage.far({
       handle: (_request, response, seen) => {
@@ -257,8 +263,8 @@ describe("the operations of an OpenAPI document", () => {
   it("tell what is known of a call that has no good answer", async () => {
     const errorOf = async (status: string): Promise<string> => (await call("answer", { status })).kind;
     expect(await errorOf("404")).toBe("failed");
-    expect(await errorOf("500")).toBe("failed");
     expect(await errorOf("302")).toBe("failed");
+    expect(await errorOf("500")).toBe("failed");
     expect(await errorOf("504")).toBe("unknown");
     const flood = await call("answer", { status: "299" });
     expect(flood).toMatchObject({ kind: "failed" });
@@ -282,6 +288,23 @@ describe("the operations of an OpenAPI document", () => {
     await expect(source.tools()).rejects.toThrow(/no OpenAPI document of version 3.0 or 3.1/);
     writeFileSync(join(folder, "shop.yaml"), stringify({ ...DOCUMENT(far.port), paths: {} }));
     expect(await source.tools()).toEqual([]);
+  });
+
+  it("come from an address by the way out as well, recorded, and from no other that it redirects to", async () => {
+    const pages = await stage.far({
+      tls: ["docs.test"],
+      handle: (request, response) =>
+        request.url === "/shop.json"
+          ? respond(response, JSON.stringify(DOCUMENT(far.port)))
+          : void response.writeHead(302, { location: "/shop.json" }).end(),
+    });
+    const remote = make({ document: `https://docs.test:${pages.port}/shop.json` });
+    expect((await remote.tools()).map(({ name }) => name)).toContain("getOrder");
+    expect(logged).toMatchObject([{ decision: "allow", request: { host: "docs.test", path: "/shop.json" } }]);
+    expect((await call("getOrder", { id: 7 }, remote)).kind).toBe("done");
+    const moved = make({ document: `https://docs.test:${pages.port}/moved` });
+    await expect(moved.tools()).rejects.toThrow(/redirects \(302\); name the address/);
+    expect(pages.seen).toHaveLength(2);
   });
 
   it("bound what a document may unfold into", async () => {

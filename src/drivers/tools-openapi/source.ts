@@ -8,7 +8,7 @@ import { errorRecord, OsError } from "../../abi/errors.ts";
 import { needsIntent } from "../../abi/effects.ts";
 import { egressRuleSchema } from "../../abi/isolation.ts";
 import type { Json, JsonObject } from "../../abi/json.ts";
-import type { Egress, HttpResponse } from "../../ports/egress.ts";
+import type { Egress, EgressLog, HttpResponse } from "../../ports/egress.ts";
 import type { CallOptions, EgressNotes, SourceTool, ToolOutcome, ToolSource } from "../../ports/tools.ts";
 import { isRemote, load, markOf, unavailable } from "./document.ts";
 import { type Operation, operationsOf, serverUrl } from "./operations.ts";
@@ -25,6 +25,8 @@ export type OpenApiConfig = {
 };
 export type OpenApiParts = {
   readonly egress: Egress;
+  /** For the reading of a document, which is no call's. */
+  readonly log: EgressLog;
   /** Told of operations that cannot be called, once for each reading of the document. */
   readonly onNotice: (message: string) => void;
 };
@@ -136,7 +138,10 @@ class OpenApiSource implements ToolSource {
   async #load(): Promise<Listing> {
     const place = this.#config.document;
     try {
-      const { document, mark } = await load(place);
+      const { document, mark } = await load(place, {
+        egress: this.#parts.egress,
+        notes: this.#parts.log(`tools.${this.#name}`),
+      });
       const { operations, leftOut } = operationsOf(document);
       if (leftOut.length > 0)
         this.#parts.onNotice(`Of the document of "${this.#name}" these operations are no tools: ${leftOut.join("; ")}`);

@@ -17,7 +17,7 @@ import { authorityOf, type Origin } from "../rules/hosts.ts";
 import type { Headers } from "../rules/secrets.ts";
 
 /** A repeat changes nothing, and there is no body that has gone. */
-const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+export const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /** Answers have to be looked through, so they are asked for unpacked and whole. */
 const UNSCRUBBABLE = ["accept-encoding", "range", "if-range"];
@@ -87,7 +87,7 @@ export async function exchange(parts: Parts, inbound: Inbound): Promise<void> {
       answer(response, refusalAnswer(await denied(parts, read, wanted)), false);
       return;
     }
-    const admission = await admit(parts, read.asked, headersOf(request));
+    const admission = await admit(parts, read.asked, { headers: headersOf(request) });
     const bodyRead = !hasBody(read.framing);
     if (admission.kind === "deny") answer(response, refusalAnswer(admission), bodyRead);
     else if (admission.kind === "unreachable") answer(response, unreachableAnswer, bodyRead);

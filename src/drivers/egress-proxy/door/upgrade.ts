@@ -41,7 +41,7 @@ export async function upgrade(parts: Parts, { request, socket, head, within }: U
       answerRaw(socket, refusalAnswer(await denied(parts, read, wanted)));
       return;
     }
-    const admission = await admit(parts, read.asked, headersOf(request));
+    const admission = await admit(parts, read.asked, { headers: headersOf(request) });
     if (admission.kind === "deny") answerRaw(socket, refusalAnswer(admission));
     else if (admission.kind === "unreachable") answerRaw(socket, unreachableAnswer);
     else {

@@ -62,8 +62,13 @@ export function refusedWay(origin: Origin, way: Addresses & { kind: "refused" })
   );
 }
 
-/** Rejects where the record cannot be kept; nothing has left then. */
-export async function admit(parts: Parts, asked: Asked, headers: Headers): Promise<Admission> {
+type Admitting = { readonly headers: Headers; readonly signal?: AbortSignal };
+
+/**
+ * Rejects where the record cannot be kept; nothing has left then. What is given up by `signal` before it could be recorded is
+ * not recorded any more, and counts as unreachable.
+ */
+export async function admit(parts: Parts, asked: Asked, { headers, signal }: Admitting): Promise<Admission> {
   const { rules, secrets, known, ledger, upstream } = parts;
   const put = substitute(headers, { secrets, origin: asked, known });
   const inAddress = placeholdersIn(asked.path + asked.query).filter(known);
@@ -79,6 +84,7 @@ export async function admit(parts: Parts, asked: Asked, headers: Headers): Promi
   if (decision.kind === "deny") return denied(parts, decision, wanted);
   const way = await upstream.way(asked, decision.rule.allowPrivate);
   if (way.kind === "refused") return denied(parts, refusedWay(asked, way), wanted);
+  if (signal?.aborted === true) return { kind: "unreachable" };
   const entry = await ledger.allowed(decision.rule.text, wanted, put.sent);
   if (way.kind === "way")
     return { kind: "admitted", asked, rule: decision.rule, path: decision.path, headers: put.headers, way, entry };

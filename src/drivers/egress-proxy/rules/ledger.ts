@@ -6,7 +6,7 @@
 import { OsError } from "../../../abi/errors.ts";
 import type { JsonObject } from "../../../abi/json.ts";
 import type { EgressNotes } from "../../../ports/tools.ts";
-import { DENIALS_MAX, DOOR_BYTES_MAX } from "../bounds.ts";
+import { DENIALS_MAX } from "../bounds.ts";
 import type { Refusal } from "./rules.ts";
 
 /** Longer ones are cut in the event; the whole may be as long as headers may. Characters. */
@@ -86,7 +86,7 @@ export type LedgerOptions = {
   /** Names the door; begins the numbers of its requests. */
   readonly id: string;
   readonly notes: EgressNotes;
-  readonly bytesMax?: number | undefined;
+  readonly bytesMax: number;
   /** The record cannot be kept any more, or is full of refusals. */
   readonly onOver: () => void;
 };
@@ -102,7 +102,7 @@ export class Ledger {
 
   constructor(options: LedgerOptions) {
     this.#options = options;
-    this.#bytesMax = options.bytesMax ?? DOOR_BYTES_MAX;
+    this.#bytesMax = options.bytesMax;
   }
 
   get spent(): OsError | undefined {
