@@ -36,7 +36,7 @@ import { command } from "./sdk/command.ts";
 import { loop } from "./sdk/loop.ts";
 import { makeSys } from "./sdk/sys.ts";
 import { undo, type UndoTask } from "./sdk/undo.ts";
-import { sandboxChecks } from "./tools/sandbox-checks.ts";
+import { sandboxChecks, unisolatedChecks } from "./tools/sandbox-checks.ts";
 
 export type BootOptions = {
   readonly project: Project;
@@ -273,17 +273,7 @@ async function checksOf({ agents, tools, isolation, full, config }: Checked): Pr
       detail: message,
     })),
     ...sandboxChecks(reports, config.sandbox.posture),
-    ...Object.entries(config.tools).flatMap(([name, source]): Check[] =>
-      source.type === "mcp-stdio" && source.isolation === "none"
-        ? [
-            {
-              name: `tools.${name}`,
-              state: "warning",
-              detail: `runs with your rights: tools.${name}.isolation is "none"`,
-            },
-          ]
-        : [],
-    ),
+    ...unisolatedChecks(config.tools),
     ...(config.sandbox.modules === "none"
       ? [
           {

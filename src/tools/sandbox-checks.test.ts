@@ -1,7 +1,8 @@
 // Goal: `doctor` says of each driver what it is worth, and what to do. Method: reports of each kind, and the rows made of them.
 import { expect, it } from "vitest";
 import type { SelfTestReport, Verdict } from "../ports/sandbox.ts";
-import { sandboxChecks } from "./sandbox-checks.ts";
+import { configSchema } from "../abi/config.ts";
+import { sandboxChecks, unisolatedChecks } from "./sandbox-checks.ts";
 
 const verdict = (payload: string, expected: boolean): Verdict => ({
   ...{ payload, tries: "get out", verdict: expected ? "contained" : "escaped", expected },
@@ -44,4 +45,24 @@ it("names what is missing, and whether it is used like that", () => {
     state: "off",
     detail: "process: it does not run here. no memory limit (mend it)",
   });
+});
+
+it("warns of each server of tools that runs with the rights of whoever runs Reeve, and names the key", () => {
+  const command = { type: "mcp-stdio", command: "x" } as const;
+  const { tools } = configSchema.parse({
+    tools: {
+      kept: command,
+      loose: { ...command, isolation: "none" },
+      mcp: { type: "mcp-json", isolation: { "My Server!": "none", files: "process" } },
+      web: { type: "mcp-http", url: "https://web.example.com/mcp" },
+    },
+  });
+  expect(unisolatedChecks(tools)).toEqual([
+    { name: "tools.loose", state: "warning", detail: 'runs with your rights: tools.loose.isolation is "none"' },
+    {
+      name: "tools.mcp: My Server!",
+      state: "warning",
+      detail: 'runs with your rights: tools.mcp.isolation of My Server! is "none"',
+    },
+  ]);
 });

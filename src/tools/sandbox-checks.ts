@@ -1,4 +1,6 @@
-// What `reeve doctor` says of sandboxes: a row for each driver, from the report of its self-test.
+// What `reeve doctor` says of sandboxes: a row for each driver, from the report of its self-test, and one for each server of tools that
+// the configuration keeps out of them.
+import type { SourceConfig } from "../abi/config.ts";
 import type { Posture } from "../abi/isolation.ts";
 import { POSTURES } from "../abi/isolation.ts";
 import type { Check } from "../abi/reports.ts";
@@ -13,6 +15,22 @@ export function sandboxChecks(
   accepted: Exclude<Posture, "none">,
 ): readonly Check[] {
   return reports.map((report) => ({ name: `sandbox ${report.driver}`, ...judgementOf(report, accepted) }));
+}
+
+/** A source or a server that runs with the rights of whoever runs Reeve. */
+export function unisolatedChecks(tools: Readonly<Record<string, SourceConfig>>): readonly Check[] {
+  const warning = (name: string, key: string): Check => ({
+    name: `tools.${name}`,
+    state: "warning",
+    detail: `runs with your rights: ${key} is "none"`,
+  });
+  return Object.entries(tools).flatMap(([name, source]): readonly Check[] => {
+    if (source.type === "mcp-stdio")
+      return source.isolation === "none" ? [warning(name, `tools.${name}.isolation`)] : [];
+    if (source.type !== "mcp-json") return [];
+    const servers = Object.entries(source.isolation).filter(([, isolation]) => isolation === "none");
+    return servers.map(([server]) => warning(`${name}: ${server}`, `tools.${name}.isolation of ${server}`));
+  });
 }
 
 function judgementOf(report: SelfTestReport, accepted: Posture): Pick<Check, "state" | "detail"> {
