@@ -61,7 +61,9 @@ export interface Egress {
   open(door: DoorSpec): Promise<Door>;
   /**
    * One request from Reeve's own process, under the same rules, checks, secrets and record. Redirects are not followed.
-   * Rejects with `egress_denied`; with `tool_unavailable` where it certainly did not leave; any other failure may have left.
+   * Rejects with `egress_denied`; with `tool_unavailable` where it certainly did not leave; with `not_found`,
+   * `config_invalid` or `invalid_argument` for secrets and rules that cannot be used, before it leaves. Any other failure may have left;
+   * `limit_exceeded` was answered, with the `status` in its data.
    */
   request(
     request: HttpRequest,

@@ -3,21 +3,24 @@
 // | what happened                                                        | outcome         |
 // |----------------------------------------------------------------------|-----------------|
 // | the request never left (see dispatch.ts)                             | `not_performed` |
-// | HTTP 401, 403, 404, 405, 406, 413, 415, 429: refused at the door     | `not_performed` |
+// | HTTP 401, 403, 404, 405, 406, 413, 415, 429, 501, 505: refused at    |                 |
+// | the door                                                             | `not_performed` |
 // | any JSON-RPC error, whatever its code: the server's answer           | `failed`        |
 // | the server asks for input before it goes on, which nobody here gives | `failed`        |
 // | any other HTTP 4xx but 408: the server's answer                      | `failed`        |
-// | all else: no answer, a malformed one, HTTP 408, 5xx                  | `unknown`       |
+// | all else: no answer, a malformed one, HTTP 408 and other 5xx         | `unknown`       |
+// | (lib/http-status.ts)                                                 |                 |
 //
 // A JSON-RPC error is not taken as proof that nothing was done, not even -32601 and -32602: servers answer so from
 // within a tool as well. A 503 is not taken as a refusal: proxies answer so when a server dies over a request.
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from "@modelcontextprotocol/client";
 import { errorRecord } from "../../abi/errors.ts";
 import type { ToolOutcome } from "../../ports/tools.ts";
+import { leavesOpen } from "../../lib/http-status.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { ownWord, plain, textOf, unavailable } from "./faults.ts";
 
-const REFUSED = new Set([401, 403, 404, 405, 406, 413, 415, 429]);
+const REFUSED = new Set([401, 403, 404, 405, 406, 413, 415, 429, 501, 505]);
 
 export type CallFault = {
   readonly source: string;
@@ -70,7 +73,7 @@ export function outcomeOfFault(fault: CallFault): ToolOutcome {
   if (ProtocolError.isInstance(error)) return failed(`Error ${error.code}: ${error.message}`);
   if (SdkHttpError.isInstance(error)) {
     if (REFUSED.has(error.status)) return refusal(fault, error);
-    if (error.status >= 400 && error.status < 500 && error.status !== 408)
+    if (error.status >= 400 && !leavesOpen(error.status))
       return failed(
         `HTTP ${error.status}: ${plain(typeof error.data["text"] === "string" ? error.data["text"] : error.message)}`,
       );

@@ -162,7 +162,7 @@ test("a server that is no MCP server is named", async () => {
   });
 });
 
-test.each([401, 403, 404, 413, 429])("HTTP %i to a call is a refusal: not performed", async (status) => {
+test.each([401, 403, 404, 413, 429, 501, 505])("HTTP %i to a call is a refusal: not performed", async (status) => {
   const source = open(
     await serve(
       newServer(),
@@ -175,7 +175,7 @@ test.each([401, 403, 404, 413, 429])("HTTP %i to a call is a refusal: not perfor
   });
 });
 
-test.each([500, 502, 503, 504])("HTTP %i to a call says nothing of what was done: unknown", async (status) => {
+test.each([408, 500, 502, 503, 504])("HTTP %i to a call says nothing of what was done: unknown", async (status) => {
   const source = open(
     await serve(
       newServer(),

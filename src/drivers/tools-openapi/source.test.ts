@@ -135,7 +135,7 @@ describe("the operations of an OpenAPI document", () => {
     stage = new Stage();
     far = await stage.far({
       handle: (_request, response, seen) => {
-        const status = /\/answers\/(\d+)/.exec(seen.url)?.[1];
+        const status = /\/(?:answers|files)\/(\d+)/.exec(seen.url)?.[1];
         if (status === undefined) respond(response, JSON.stringify({ ok: true }));
         else if (status === "299") response.writeHead(200).end("x".repeat(1024 * 1024));
         else response.writeHead(Number(status), { "content-type": "application/json" }).end('{"why":"so"}');
@@ -264,8 +264,14 @@ describe("the operations of an OpenAPI document", () => {
     const errorOf = async (status: string): Promise<string> => (await call("answer", { status })).kind;
     expect(await errorOf("404")).toBe("failed");
     expect(await errorOf("302")).toBe("failed");
-    expect(await errorOf("500")).toBe("failed");
-    expect(await errorOf("504")).toBe("unknown");
+    expect(await errorOf("501")).toBe("failed");
+    for (const status of ["408", "500", "502", "503", "504"])
+      expect([status, await errorOf(status)]).toEqual([status, "unknown"]);
+    expect(await call("answer", { status: "500" })).toMatchObject({
+      reason: expect.stringContaining('500. Whether it was performed is not known. {"why":"so"}'),
+    });
+    // What only reads was not performed in any way that matters.
+    expect((await call("getFile", { path: "500" })).kind).toBe("failed");
     const flood = await call("answer", { status: "299" });
     expect(flood).toMatchObject({ kind: "failed" });
     const closed = make({ baseUrl: "http://api.test:1/" });

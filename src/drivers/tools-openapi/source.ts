@@ -3,13 +3,14 @@
 //
 // Invariants:
 //   O1. Nothing is sent anywhere but to the server that the operator or the document names.
-//   O2. `not_performed` is said only where nothing left; an effect that a gateway on the way gave up on is `unknown`.
+//   O2. `not_performed` is said only where nothing left; an effect at which the server or a gateway failed is `unknown`.
 import { errorRecord, OsError } from "../../abi/errors.ts";
 import { needsIntent } from "../../abi/effects.ts";
 import { egressRuleSchema } from "../../abi/isolation.ts";
 import type { Json, JsonObject } from "../../abi/json.ts";
 import type { Egress, EgressLog, HttpResponse } from "../../ports/egress.ts";
 import type { CallOptions, EgressNotes, SourceTool, ToolOutcome, ToolSource } from "../../ports/tools.ts";
+import { leavesOpen } from "../../lib/http-status.ts";
 import { isRemote, load, markOf, unavailable } from "./document.ts";
 import { type Operation, operationsOf, serverUrl } from "./operations.ts";
 import { requestOf } from "./request.ts";
@@ -35,6 +36,8 @@ export type OpenApiParts = {
 const RESPONSE_BYTES_MAX = 900 * 1024;
 /** Up to here the answer is given as data beside its text. */
 const DATA_BYTES_MAX = 400 * 1024;
+/** What of it a person is shown who has to say what became of a call. Characters. */
+const REASON_CHARACTERS_MAX = 500;
 
 /** The operations of the document as the source `name`. It is read at first use. */
 export function createOpenApiSource(name: string, config: OpenApiConfig, parts: OpenApiParts): ToolSource {
@@ -112,7 +115,7 @@ class OpenApiSource implements ToolSource {
       });
       return outcomeOf(operation, response);
     } catch (error) {
-      return outcomeOfFault(error);
+      return outcomeOfFault(operation, error);
     }
   }
 
@@ -175,19 +178,16 @@ const notesOf = ({ notes, call }: CallOptions): EgressNotes => ({
   ended: (header) => notes({ kind: "egress.ended", call, ...header }),
 });
 
-/** A gateway that gave up on what it passed on does not know what became of it. */
-const GATEWAY = new Set([502, 504]);
-
 function outcomeOf(operation: Operation, response: HttpResponse): ToolOutcome {
   const { status, headers } = response;
-  if (GATEWAY.has(status) && needsIntent(operation.declared.effect ?? "send"))
-    return {
-      kind: "unknown",
-      reason: `A gateway answered with ${status}; whether the server performed it is not known`,
-    };
   const type = headers["content-type"] ?? "";
   const body = bodyOf(response.body, type);
   const line = `${operation.method} ${operation.path} answered with ${status}.`;
+  if (isOpen(operation, status))
+    return {
+      kind: "unknown",
+      reason: `${line} Whether it was performed is not known. ${body.text.slice(0, REASON_CHARACTERS_MAX)}`.trim(),
+    };
   const fits = response.body.byteLength <= DATA_BYTES_MAX;
   const content = {
     text: body.text === "" ? line : status < 400 ? body.text : `${line}\n${body.text}`,
@@ -200,6 +200,10 @@ function outcomeOf(operation: Operation, response: HttpResponse): ToolOutcome {
         content: { ...content, text: status < 400 ? `${line} Redirections are not followed.` : content.text },
       };
 }
+
+/** Whether it may or may not have had its effect, if it has any. */
+const isOpen = ({ declared }: Operation, status: unknown): boolean =>
+  leavesOpen(status) && needsIntent(declared.effect ?? "send");
 
 function bodyOf(bytes: Uint8Array, type: string): { readonly text: string; readonly json?: Json } {
   if (bytes.byteLength === 0) return { text: "" };
@@ -220,7 +224,7 @@ function bodyOf(bytes: Uint8Array, type: string): { readonly text: string; reado
   }
 }
 
-function outcomeOfFault(error: unknown): ToolOutcome {
+function outcomeOfFault(operation: Operation, error: unknown): ToolOutcome {
   if (
     OsError.is(error, "egress_denied") ||
     OsError.is(error, "tool_unavailable") ||
@@ -228,7 +232,7 @@ function outcomeOfFault(error: unknown): ToolOutcome {
     OsError.is(error, "config_invalid")
   )
     return { kind: "not_performed", error: errorRecord(error) };
-  if (OsError.is(error, "limit_exceeded"))
+  if (OsError.is(error, "limit_exceeded") && !isOpen(operation, error.data["status"]))
     return { kind: "failed", content: { text: `It was performed, and its answer was refused: ${error.message}` } };
   return { kind: "unknown", reason: error instanceof Error ? error.message : String(error) };
 }

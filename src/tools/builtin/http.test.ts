@@ -134,6 +134,28 @@ test("what is no text is described, other encodings are read, and long text is c
   expect(long).toHaveLength(131_072 + "\n[cut here: 131072 of 200000 characters]".length);
 });
 
+test("a failure of the server leaves open what became of a request that changes something, and of no other", async () => {
+  const url = "https://a.test/";
+  const kinds = async (status: number): Promise<string[]> =>
+    Promise.all(
+      ["get", "send", "delete"].map(
+        async (name) => (await call(name, { url }, { status, body: bytes("why") })).outcome.kind,
+      ),
+    );
+  for (const status of [408, 500, 502, 503, 504])
+    expect([status, ...(await kinds(status))]).toEqual([status, "failed", "unknown", "unknown"]);
+  for (const status of [404, 409, 501, 505])
+    expect([status, ...(await kinds(status))]).toEqual([status, "failed", "failed", "failed"]);
+  expect((await call("send", { url }, { status: 503, body: bytes("why") })).outcome).toEqual({
+    kind: "unknown",
+    reason: "It was answered with HTTP 503\n\nwhy. Whether it was performed is not known.",
+  });
+  const long = (status: number): OsError => new OsError("limit_exceeded", "More than that.", { data: { status } });
+  expect((await call("send", { url }, long(200))).outcome.kind).toBe("failed");
+  expect((await call("send", { url }, long(500))).outcome.kind).toBe("unknown");
+  expect((await call("get", { url }, long(500))).outcome.kind).toBe("failed");
+});
+
 test("what certainly did not leave was not performed; what may have left is unknown", async () => {
   const outcomes = async (code: ErrorCode): Promise<string> =>
     (await call("send", { url: "https://a.test/" }, new OsError(code, code))).outcome.kind;

@@ -7,6 +7,7 @@ import { jsonSchema, type Json } from "../../abi/json.ts";
 import type { ToolContent } from "../../abi/tools.ts";
 import type { Egress, HttpRequest, HttpResponse } from "../../ports/egress.ts";
 import type { CallOptions, ToolOutcome } from "../../ports/tools.ts";
+import { leavesOpen } from "../../lib/http-status.ts";
 import { egressNotes } from "./job.ts";
 import { type BuiltinTool, builtinTool } from "./tool.ts";
 
@@ -16,6 +17,8 @@ export type HttpPorts = { readonly egress: Egress };
 const RESPONSE_BYTES_MAX = 512 * 1024;
 /** What of its text is shown; it stands in an outcome twice. Characters. */
 const TEXT_CHARACTERS_MAX = 128 * 1024;
+/** What of it a person is shown who has to say what became of a call. Characters. */
+const REASON_CHARACTERS_MAX = 500;
 
 const RULED =
   "It reaches only the hosts that you were granted. Where a credential is needed, write its placeholder (reeve-secret:NAME) into the header: the value is put in on the way. Redirects are answered to you, not followed.";
@@ -85,11 +88,18 @@ async function perform({ egress }: HttpPorts, asked: Asked, options: CallOptions
   try {
     const limits = { signal: options.signal, responseBytesMax: RESPONSE_BYTES_MAX };
     const answer = await egress.request(requestOf(asked), door, limits);
+    if (leavesOpen(answer.status) && !CHANGES_NOTHING.has(asked.method))
+      return {
+        kind: "unknown",
+        reason: `It was answered with ${contentOf(answer, asked).text.slice(0, REASON_CHARACTERS_MAX)}. Whether it was performed is not known.`,
+      };
     return { kind: answer.status < 400 ? "done" : "failed", content: contentOf(answer, asked) };
   } catch (error) {
-    return failure(error);
+    return failure(error, asked);
   }
 }
+
+const CHANGES_NOTHING: ReadonlySet<string> = new Set(["GET", "HEAD"]);
 
 /** Before anything leaves there is one of these. */
 const UNSENT: ReadonlySet<string> = new Set([
@@ -100,11 +110,12 @@ const UNSENT: ReadonlySet<string> = new Set([
   "config_invalid",
 ]);
 
-function failure(error: unknown): ToolOutcome {
+function failure(error: unknown, { method }: Asked): ToolOutcome {
   const record = errorRecord(error, "internal");
   if (OsError.is(error) && UNSENT.has(error.code)) return { kind: "not_performed", error: record };
   // It was performed, and answered with more than anybody reads.
-  if (OsError.is(error, "limit_exceeded")) return { kind: "failed", content: { text: record.message } };
+  const decided = CHANGES_NOTHING.has(method) || !leavesOpen(record.data["status"]);
+  if (OsError.is(error, "limit_exceeded") && decided) return { kind: "failed", content: { text: record.message } };
   return { kind: "unknown", reason: record.message };
 }
 
