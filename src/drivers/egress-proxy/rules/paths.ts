@@ -2,7 +2,9 @@
 //
 // Invariants:
 //   P1. What was ruled on by its path is sent in the very form that was ruled on.
-//   P2. What servers are known to read in more than one way (an encoded slash, say) is ruled on by no path: it is refused there.
+//   P2. What servers are known to read in more than one way is ruled on by no path: it is refused there.
+//   P3. An encoded slash, which one server takes for a slash and another for a character of a name, may stand where both readings begin alike:
+//       between names, and not beside another slash or a dot segment. What a rule's path begins with is compared as it is written.
 
 export type NormalPath =
   | { readonly kind: "path"; readonly path: string }
@@ -24,7 +26,6 @@ const decodeUnreserved = (text: string): string =>
 
 const AMBIGUOUS: readonly (readonly [RegExp, string])[] = [
   [/\\|%5C/, "a backslash, which some servers take for a slash"],
-  [/%2F/, "an encoded slash"],
   [/%[01][0-9A-F]|%7F/, "an encoded control character"],
   [/%25(2[EFef]|5[Cc])/, "a dot or slash that is encoded twice"],
   [/(^|\/)\.{1,2}(;|%3B)/, "a dot segment with a parameter"],
@@ -34,7 +35,8 @@ const AMBIGUOUS: readonly (readonly [RegExp, string])[] = [
 /** The path without its query, dot segments resolved and empty segments left out. Expects what `isRequestPath` accepts. */
 export function normalPath(path: string): NormalPath {
   const decoded = decodeUnreserved(path);
-  const found = AMBIGUOUS.find(([pattern]) => pattern.test(decoded));
+  const asSlashes = decoded.replaceAll("%2F", "/");
+  const found = AMBIGUOUS.find(([pattern]) => pattern.test(asSlashes));
   if (found !== undefined) return { kind: "ambiguous", what: found[1] };
   const kept: string[] = [];
   const segments = decoded.split("/").slice(1);
@@ -42,10 +44,15 @@ export function normalPath(path: string): NormalPath {
     if (segment === "..") kept.pop();
     else if (segment !== "." && segment !== "") kept.push(segment);
   }
+  if (kept.some(isSlippery)) return { kind: "ambiguous", what: "an encoded slash beside a slash or a dot segment" };
   const last = segments.at(-1);
   const folder = kept.length > 0 && (last === "" || last === "." || last === "..");
   return { kind: "path", path: `/${kept.join("/")}${folder ? "/" : ""}` };
 }
+
+/** Whether a segment with encoded slashes could lead elsewhere where they are taken for slashes. */
+const isSlippery = (segment: string): boolean =>
+  segment.includes("%2F") && segment.split("%2F").some((part) => part === "" || part === "." || part === "..");
 
 /** `/v1` begins `/v1` and `/v1/x`, not `/v10`; `/v1/` begins only what is below. */
 export const beginsPath = (prefix: string, path: string): boolean =>

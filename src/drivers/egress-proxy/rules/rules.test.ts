@@ -69,8 +69,22 @@ describe("rules", () => {
     [false, "GET", "https://api.example.com/v1/.%2E/v3"],
     [true, "GET", "https://api.example.com//v1//x"],
     [false, "GET", "https://api.example.com//v3/../v10"],
+    [true, "GET", "https://api.example.com/v1/projects/acme%2Fshop/issues"],
+    [true, "GET", "https://api.example.com/v1/@acme%2fshop"],
+    [true, "GET", "https://api.example.com/v1/a%2Fb/../c"],
+    // Whoever takes it for a slash would find another beginning, or could be led back over it.
+    [false, "GET", "https://api.example.com/v1%2Fx"],
     [false, "GET", "https://api.example.com/v1%2f..%2fv3"],
     [false, "GET", "https://api.example.com/v1/..%2Fv3"],
+    [false, "GET", "https://api.example.com/v1/a%2F..%2F..%2Fv3"],
+    [false, "GET", "https://api.example.com/v1/a%2F%2e%2E%2f..%2Fv3"],
+    [false, "GET", "https://api.example.com/v1/a%2F.%2Fb"],
+    [false, "GET", "https://api.example.com/v1/a%2F..;x%2F..;%2Fv3"],
+    [false, "GET", "https://api.example.com/v1/%2Fv3"],
+    [false, "GET", "https://api.example.com/v1/a%2F"],
+    [false, "GET", "https://api.example.com/v1/a%2F/b"],
+    [false, "GET", "https://api.example.com/v1/a%252Fb"],
+    [false, "GET", "https://api.example.com/v1/a%2F..%5c..%2Fv3"],
     [false, "GET", "https://api.example.com/v1/%252e%252e/v3"],
     [false, "GET", "https://api.example.com/v1/..;/v3"],
     [false, "GET", "https://api.example.com/v1/..%3b/v3"],
@@ -92,6 +106,15 @@ describe("rules", () => {
     });
   });
 
+  it("go by encoded slashes as they are written, in rules and requests alike, and send them so", () => {
+    const project = rulesOf({ host: "a", paths: ["/projects/acme%2fshop"] });
+    const at = (path: string): object => decide(project, asked("GET", `https://a${path}`));
+    expect(at("/projects/acme%2Fshop/issues")).toMatchObject({ kind: "allow", path: "/projects/acme%2Fshop/issues" });
+    expect(at("/projects/acme%2fshop")).toMatchObject({ kind: "allow", path: "/projects/acme%2Fshop" });
+    for (const path of ["/projects/acme/shop", "/projects/acme%2Fshop2", "/projects/acme%2Fshop%2Fx", "/projects/acme"])
+      expect([path, at(path)]).toMatchObject([path, { kind: "deny", rule: "path" }]);
+  });
+
   it("say what is wrong with a rule that names no host or no path", () => {
     for (const rule of [
       { host: "*" },
@@ -99,7 +122,7 @@ describe("rules", () => {
       { host: "https://x" },
       { host: "*.10.0.0.1" },
       { host: "a:80" },
-      { host: "a", paths: ["/a%2fb"] },
+      { host: "a", paths: ["/a%2f..%2fb"] },
       { host: "a", paths: ["/a?b"] },
     ])
       expect(() => rulesOf(rule)).toThrow(/Rule 0 of the way out/);

@@ -66,7 +66,9 @@ export function compileRules(rules: readonly EgressRule[]): readonly Rule[] {
     const paths = rule.paths?.map((path) => {
       const normal = isRequestPath(path) ? normalPath(path) : undefined;
       if (normal?.kind !== "path" || path.includes("?"))
-        throw wrong(`"${path}" is no path that can be ruled by; write it without a query and without encoded slashes`);
+        throw wrong(
+          `"${path}" is no path that can be ruled by; write it without a query, and so that it can be read in one way alone`,
+        );
       return normal.path;
     });
     const { scheme, methods, tunnel, allowPrivate } = rule;
