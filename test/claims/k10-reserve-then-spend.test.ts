@@ -3,11 +3,14 @@
 //
 // Method: a tree of processes that all spend at the same time from one root's budget, on models and tools that count what
 // is really used. Whole, what was used stays within the budget, over a crash as well. Unplugged (reservations that are
-// always granted), it does not.
+// always granted), it does not. And a tree that multiplies as fast as it can, on a clock that stands still: whole, it grows
+// at its pace (`limits.spawnsPerMinute`); unplugged (a resource whose pace nobody counts), it is there at once.
 import { afterEach, describe, expect, it } from "vitest";
 import type { Budget } from "../../src/abi/agents.ts";
 import { OsError } from "../../src/abi/errors.ts";
+import { PACE_PREFIX } from "../../src/abi/scheduling.ts";
 import type { Scheduler } from "../../src/ports/scheduler.ts";
+import { SimulatedClock } from "../simulation/clock.ts";
 import { bootTest, done, fakeModel, fakeTools, replacing, say, type TestSystem, testScheduler } from "../system.ts";
 import { type Medium, temporaryMedium } from "./temporary.ts";
 
@@ -185,6 +188,75 @@ describe("K10 reserve, then spend", () => {
     expect((await again.operate("process.show", { pid }, "test")).process.spent.calls).toBe(2);
     again.close();
     await again.store.close();
+  });
+});
+
+const PACE = 50;
+/** A fiftieth of the pace may come at once. */
+const AT_ONCE = 1;
+const BROOD = 5;
+
+/** The same, but nobody counts how fast a tree grows. */
+function paceless(clock: SimulatedClock): Scheduler {
+  const whole = testScheduler({}, { clock });
+  const { turns } = whole;
+  const take: Scheduler["turns"]["take"] = (who, { resource, ...ask }, signal) => {
+    const free = resource.name.startsWith(PACE_PREFIX) ? { ...resource, requestsPerMinute: undefined } : resource;
+    return turns.take(who, { ...ask, resource: free }, signal);
+  };
+  return { ...whole, turns: replacing(turns, { take }) };
+}
+
+describe("K10 a tree grows at its pace", () => {
+  async function multiply(clock: SimulatedClock, scheduler: Scheduler) {
+    const medium = temporaryMedium();
+    mediums.push(medium);
+    const system = await bootTest({
+      store: await medium.open(),
+      limits: { spawnsPerMinute: PACE },
+      parts: { clock, scheduler },
+      agents: {
+        root: {
+          manifest: { agents: ["child"] },
+          run: async (sys) => {
+            const spawn = () => sys.process.spawn({ agent: "child", task: null });
+            await Promise.all(Array.from({ length: BROOD }, spawn));
+            return "done";
+          },
+        },
+        child: { run: async (sys) => (await sys.message.receive({})).message?.body ?? null },
+      },
+    });
+    const { pid } = await system.operate("process.spawn", { agent: "root", task: null }, "test");
+    /** Children, and those calls of the root that wait for the pace, once nothing more happens by itself. */
+    const grown = async (): Promise<{ children: number; waiting: number }> => {
+      for (;;) {
+        const { children, waiting } = await system.operate("process.show", { pid }, "test");
+        const paced = waiting.filter(({ on, what }) => on === "turn" && what.startsWith(PACE_PREFIX)).length;
+        if (children.length + paced === BROOD) return { children: children.length, waiting: paced };
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    return { system, grown };
+  }
+
+  it("holds: what comes above the pace waits, and comes with time", async () => {
+    const clock = new SimulatedClock();
+    const { system, grown } = await multiply(clock, testScheduler({}, { clock }));
+    expect(await grown()).toEqual({ children: AT_ONCE, waiting: BROOD - AT_ONCE });
+    const beganMs = clock.nowMs();
+    while ((await grown()).waiting > 0) clock.advance();
+    expect(clock.nowMs() - beganMs).toBeGreaterThanOrEqual(((BROOD - AT_ONCE) * 60_000) / PACE);
+    system.close();
+    await system.store.close();
+  });
+
+  it("breaks when the pace is unplugged: the whole brood is there while the clock stands still", async () => {
+    const clock = new SimulatedClock();
+    const { system, grown } = await multiply(clock, paceless(clock));
+    expect(await grown()).toEqual({ children: BROOD, waiting: 0 });
+    system.close();
+    await system.store.close();
   });
 });
 

@@ -3,12 +3,16 @@
 //
 // Method: calls of a batch tree are queued by the hundred at a tool with two slots; then an interactive process calls it.
 // Whole, at most the two in flight end before it is served. Unplugged (everybody has the same class), it stands behind them all.
+// And a process with a deadline, on a clock in the test's hand: whole, it is over by then, and begins nothing that cannot be
+// done in time. Unplugged (an alarm that never rings, a resource that knows nothing of its own pace), it is not, and does.
 import { afterEach, describe, expect, it } from "vitest";
 import type { ProcessId } from "../../src/abi/ids.ts";
 import type { Json } from "../../src/abi/json.ts";
 import type { Class } from "../../src/abi/scheduling.ts";
 import type { KernelLimits } from "../../src/kernel/services.ts";
+import type { Clock } from "../../src/ports/clock.ts";
 import type { Scheduler, Standing } from "../../src/ports/scheduler.ts";
+import { SimulatedClock } from "../simulation/clock.ts";
 import { bootTest, done, fakeTools, replacing, type TestSystem, testScheduler } from "../system.ts";
 import { type Medium, temporaryMedium } from "./temporary.ts";
 
@@ -214,3 +218,96 @@ describe("K11 the urgent does not wait for the idle", () => {
     expect(await turnOfIdle(60_000)).toBeGreaterThan((calls * 3) / 4);
   });
 });
+
+const TOOL_MS = 1_000;
+
+describe("K11 nothing is begun that cannot be done by its deadline, and nothing goes on after it", () => {
+  const onClock = (clock: SimulatedClock): Scheduler => testScheduler({}, { clock });
+
+  /** A process that calls a slow tool as often as it is told and then waits for a message, with so much time. */
+  async function hurried({ calls, leftMs }: { calls: number; leftMs: number }, time: Time) {
+    const { clock, kernelClock = clock, scheduler = onClock(clock) } = time;
+    const medium = temporaryMedium();
+    mediums.push(medium);
+    const called: number[] = [];
+    const system = await bootTest({
+      store: await medium.open(),
+      parts: { clock: kernelClock, scheduler },
+      tools: fakeTools({
+        "t.slow": {
+          manifest: { effect: "read", concurrency: 1 },
+          run: async () => {
+            called.push(clock.nowMs());
+            pass(clock, TOOL_MS);
+            return done("ok");
+          },
+        },
+      }),
+      agents: {
+        hurried: {
+          manifest: { tools: ["t.slow"] },
+          run: async (sys) => {
+            for (let call = 0; call < calls; call += 1) await sys.tool.call({ tool: "t.slow", args: {} });
+            return (await sys.message.receive({})).message?.body ?? null;
+          },
+        },
+      },
+    });
+    const deadlineMs = clock.nowMs() + leftMs;
+    const { pid } = await system.operate("process.spawn", { agent: "hurried", task: null, deadlineMs }, "test");
+    const waits = async (): Promise<void> => {
+      while ((await system.operate("process.show", { pid }, "test")).process.state !== "waiting");
+    };
+    const ended = async (): Promise<unknown> => {
+      for (;;) {
+        const { exit } = (await system.operate("process.show", { pid }, "test")).process;
+        if (exit === null) continue;
+        system.close();
+        await system.store.close();
+        return exit;
+      }
+    };
+    const send = () => system.operate("message.send", { pid, body: "too late" }, "test").catch(() => "gone");
+    return { called, waits, ended, send };
+  }
+  type Time = { readonly clock: SimulatedClock; readonly kernelClock?: Clock; readonly scheduler?: Scheduler };
+  const tooLate = { how: "failed", error: { code: "deadline_exceeded" } };
+
+  it("holds: a call for which there is no time is not begun, and breaks when the estimate is unplugged", async () => {
+    const work = { calls: 2, leftMs: TOOL_MS * 1.5 };
+    const whole = await hurried(work, { clock: new SimulatedClock() });
+    expect(await whole.ended()).toMatchObject(tooLate);
+    expect(whole.called).toHaveLength(1);
+
+    const clock = new SimulatedClock();
+    const scheduler = onClock(clock);
+    const turns = replacing(scheduler.turns, { estimateMs: () => null });
+    const broken = await hurried(work, { clock, scheduler: { ...scheduler, turns } });
+    await broken.ended();
+    expect(broken.called).toHaveLength(2);
+  });
+
+  it("holds: what waits is ended at its deadline, and goes on after it when the alarm is unplugged", async () => {
+    const work = { calls: 0, leftMs: TOOL_MS };
+    const clock = new SimulatedClock();
+    const whole = await hurried(work, { clock });
+    await whole.waits();
+    pass(clock, TOOL_MS);
+    expect(await whole.ended()).toMatchObject(tooLate);
+
+    const deaf = new SimulatedClock();
+    const kernelClock: Clock = { nowMs: () => deaf.nowMs(), after: () => () => {} };
+    const broken = await hurried(work, { clock: deaf, kernelClock });
+    await broken.waits();
+    pass(deaf, TOOL_MS);
+    await broken.send();
+    expect(await broken.ended()).toEqual({ how: "completed", result: "too late" });
+  });
+});
+
+/** Moves the clock on by so much, with all that was to happen until then. */
+function pass(clock: SimulatedClock, ms: number): void {
+  const untilMs = clock.nowMs() + ms;
+  clock.after(ms, () => {});
+  while (clock.nowMs() < untilMs) clock.advance();
+}
