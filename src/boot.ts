@@ -5,7 +5,7 @@ import { type Isolation, isolationOf } from "./boot-isolation.ts";
 import { toolsOf } from "./boot-tools.ts";
 import { UNDO_PROGRAM } from "./abi/agents.ts";
 import type { ProviderConfig } from "./abi/config.ts";
-import { OsError } from "./abi/errors.ts";
+import { errorRecord, OsError } from "./abi/errors.ts";
 import type { Check } from "./abi/reports.ts";
 import { createAgentFiles } from "./drivers/agent-files/agent-files.ts";
 import { cronerCalendar } from "./drivers/calendar-croner/calendar.ts";
@@ -31,6 +31,7 @@ import type { AgentSource, ProgramHost } from "./ports/program.ts";
 import type { Random } from "./ports/random.ts";
 import type { Store } from "./ports/store.ts";
 import type { Tools } from "./ports/tools.ts";
+import type { Workspaces } from "./ports/workspace.ts";
 import { createScheduler } from "./scheduler/scheduler.ts";
 import { command } from "./sdk/command.ts";
 import { loop } from "./sdk/loop.ts";
@@ -108,6 +109,7 @@ export async function boot(options: BootOptions): Promise<Booted> {
         tree: config.limits.tree,
         spawnsPerMinute: config.limits.spawnsPerMinute,
         reserved: config.scheduler.reserved,
+        keepWorkspacesMs: config.workspaces.keepForMs,
       },
       version: options.version,
       node: process.version,
@@ -273,6 +275,7 @@ async function checksOf({ agents, tools, isolation, full, config }: Checked): Pr
       detail: message,
     })),
     ...sandboxChecks(reports, config.sandbox.posture),
+    await workspaceCheck(isolation.workspaces, config.workspaces),
     ...unisolatedChecks(config.tools),
     ...(config.sandbox.modules === "none"
       ? [
@@ -284,4 +287,17 @@ async function checksOf({ agents, tools, isolation, full, config }: Checked): Pr
         ]
       : []),
   ];
+}
+
+/** What workspaces take, and whether anything ever goes. */
+async function workspaceCheck(workspaces: Workspaces, { keepForMs }: Project["config"]["workspaces"]): Promise<Check> {
+  const room = await workspaces.room().catch((error: unknown) => errorRecord(error).message);
+  if (typeof room === "string") return { name: "workspaces", state: "off", detail: room };
+  const { count, sizeBytes } = room;
+  const kept =
+    keepForMs === undefined
+      ? "they stay until they are removed (`reeve workspace prune`)"
+      : `those with nothing in them that is nowhere else go ${Math.round(keepForMs / 3_600_000)} hours after their process (workspaces.keepForMs)`;
+  const detail = count === 0 ? "none" : `${count} take ${Math.ceil(sizeBytes / 2 ** 20)} MB; ${kept}`;
+  return { name: "workspaces", state: "ok", detail };
 }

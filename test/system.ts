@@ -182,12 +182,19 @@ export function replacing<T extends object>(whole: T, parts: Partial<T>): T {
 
 const noWorkspace = (pid: ProcessId): Promise<never> =>
   Promise.reject(new OsError("not_found", `Process ${pid} has no workspace.`));
-const noWorkspaces: Workspaces = {
+/** For processes that have none. */
+export const noWorkspaces: Workspaces = {
   open: noWorkspace,
   diff: noWorkspace,
   snapshots: noWorkspace,
   commit: noWorkspace,
   rollback: noWorkspace,
+  list: async () => [],
+  room: async () => ({ count: 0, sizeBytes: 0 }),
+  look: noWorkspace,
+  setAside: noWorkspace,
+  removals: async () => [],
+  erase: async () => {},
   close: async () => {},
 };
 

@@ -197,6 +197,12 @@ export const configSchema = z.strictObject({
     .prefault({}),
   /** How much may go out and come in. */
   egress: egressBoundsSchema.prefault({}),
+  workspaces: z
+    .strictObject({
+      /** How long a workspace outlives its process if nothing stands in it that is nowhere else; for ever if absent. Milliseconds. */
+      keepForMs: z.int().nonnegative().optional(),
+    })
+    .prefault({}),
   server: z.strictObject({ port: z.int().min(0).max(65_535).default(4180) }).prefault({}),
   limits: z
     .strictObject({

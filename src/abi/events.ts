@@ -110,10 +110,10 @@ export type EventHeader =
       /** Names of secrets whose placeholders stood in what was sent as its body, where they are not replaced. */
       readonly leaked?: readonly string[];
     }
-  /** The workspace was kept as it stood before a call (`snapshot`), written back (`commit`), or put back (`rollback`). */
+  /** The workspace was kept as it stood before a call (`snapshot`), written back (`commit`), put back (`rollback`), or removed for good (`remove`). */
   | {
       readonly kind: "workspace.changed";
-      readonly what: "snapshot" | "commit" | "rollback";
+      readonly what: "snapshot" | "commit" | "rollback" | "remove";
       /** The call before which it stood so; null for how it began. */
       readonly before: number | null;
       readonly by: Actor;

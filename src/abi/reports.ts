@@ -4,7 +4,7 @@ import { agentManifestSchema } from "./agents.ts";
 import { effectSchema } from "./effects.ts";
 import { processIdSchema } from "./ids.ts";
 import { jsonObjectSchema, jsonSchema } from "./json.ts";
-import { processRowSchema, spentSchema } from "./process.ts";
+import { PROCESS_STATES, processRowSchema, spentSchema } from "./process.ts";
 import { inboxItemSchema } from "./requests.ts";
 import { classSchema } from "./scheduling.ts";
 
@@ -118,10 +118,10 @@ export const undoStepSchema = z.strictObject({
   effect: effectSchema,
   args: jsonObjectSchema,
   /**
-   * `undo` by the tool named; `workspace` by `reeve rollback`; `none` the tool has no undo; `unknown` it is not known whether it happened;
+   * `undo` by the tool named; `workspace` by `reeve rollback`; `removed` it went with its workspace; `none` the tool has no undo; `unknown` it is not known whether it happened;
    * `undone` it has been taken back already.
    */
-  how: z.enum(["undo", "workspace", "none", "unknown", "undone"]),
+  how: z.enum(["undo", "workspace", "removed", "none", "unknown", "undone"]),
   by: z.string().nullable(),
 });
 export type UndoStep = z.infer<typeof undoStepSchema>;
@@ -151,5 +151,24 @@ export const differencesSchema = z.strictObject({
   more: z.int().nonnegative(),
   leftOut: z.array(leftOutSchema),
 });
+/** A workspace, as lists show it. */
+export const workspaceRowSchema = z.strictObject({
+  pid: processIdSchema,
+  /** Of its process; null where that is not known any more. */
+  agent: z.string().nullable(),
+  state: z.enum(PROCESS_STATES).nullable(),
+  /** When anything last happened to its process; milliseconds since 1970. */
+  updatedMs: z.number().nullable(),
+  /** The folder that it began as a copy of; null if it began empty. */
+  from: z.string().nullable(),
+  /** On the disk, with all that was kept of it. Null where it could not be looked into. */
+  sizeBytes: z.number().nullable(),
+  /** What stands in it and nowhere else: differences that were not written back, and what cannot be. Null as well. */
+  changed: z.int().nonnegative().nullable(),
+  /** Why it could not be. */
+  trouble: z.string().optional(),
+});
+export type WorkspaceRow = z.infer<typeof workspaceRowSchema>;
+
 /** `leftOut`: what stands there and is not kept, copied or compared, each with the reason. */
 export type Differences = z.infer<typeof differencesSchema>;

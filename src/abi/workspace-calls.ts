@@ -1,9 +1,24 @@
 // The rows of the system call table that are about workspaces.
 import { z } from "zod";
 import { processIdSchema } from "./ids.ts";
-import { differencesSchema } from "./reports.ts";
+import { PAGE_ROWS_MAX } from "./limits.ts";
+import { differencesSchema, workspaceRowSchema } from "./reports.ts";
 
 export const WORKSPACE_CALLS = {
+  "workspace.list": {
+    doc: "List the workspaces that there are, in the order of their processes' ids, and look into each: how much room it takes, and how much stands in it and nowhere else.",
+    callers: ["operator"],
+    input: z.strictObject({
+      /** Only those of processes whose ids come after this one. */
+      after: processIdSchema.optional(),
+      limit: z.coerce.number().int().positive().max(PAGE_ROWS_MAX).default(100),
+    }),
+    output: z.strictObject({ workspaces: z.array(workspaceRowSchema) }),
+    effect: "read",
+    right: "own",
+    errors: ["unsupported"],
+    http: { method: "get", path: "/v1/workspaces" },
+  },
   "workspace.diff": {
     doc: "What differs in the workspace of a process from how it began or was last written back, or from how it stood before a call.",
     callers: ["operator"],
@@ -39,5 +54,20 @@ export const WORKSPACE_CALLS = {
     right: "own",
     errors: ["not_found", "conflict", "limit_exceeded", "unsupported"],
     http: { method: "post", path: "/v1/processes/{pid}/workspace/rollback" },
+  },
+  "workspace.remove": {
+    doc: "Remove the workspace of a process that is over, with all that was kept of it. One that holds what is nowhere else is removed only if that is given up.",
+    callers: ["operator"],
+    input: z.strictObject({
+      pid: processIdSchema,
+      /** Give up what is nowhere else: what was not written back. */
+      discard: z.boolean().default(false),
+    }),
+    /** What stood in it and nowhere else, and is lost. */
+    output: differencesSchema,
+    effect: "destroy",
+    right: "own",
+    errors: ["not_found", "conflict", "limit_exceeded", "unsupported"],
+    http: { method: "post", path: "/v1/processes/{pid}/workspace/removal" },
   },
 } as const;

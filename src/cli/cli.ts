@@ -33,6 +33,7 @@ import { tools } from "./tools.ts";
 import { undo } from "./undo.ts";
 import { up } from "./up.ts";
 import { wait } from "./wait.ts";
+import { workspace } from "./workspace.ts";
 
 /** In the order in which the help lists them. */
 export const COMMANDS: readonly CliCommand[] = [
@@ -59,6 +60,7 @@ export const COMMANDS: readonly CliCommand[] = [
   diff,
   commit,
   rollback,
+  workspace,
   doctor,
 ];
 

@@ -47,6 +47,7 @@ const left = (plan: readonly UndoStep[]): boolean => plan.some(({ how }) => how 
 const HOW: { readonly [H in UndoStep["how"]]: (step: UndoStep, pid: string) => string } = {
   undo: ({ by }) => `by ${by ?? ""}`,
   workspace: (_, pid) => `in the workspace: \`reeve rollback ${pid}\` puts it back`,
+  removed: () => "went with its workspace, which was removed",
   none: () => "cannot be taken back: the tool has no undo",
   unknown: () => "not known whether it happened: settle that first",
   undone: () => "was taken back already",

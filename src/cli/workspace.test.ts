@@ -2,8 +2,9 @@
 // harmlessly, whole with --json.
 // Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Differences } from "../abi/reports.ts";
-import type { FakeProcess } from "../gateway/system.fake.ts";
+import type { ProcessId } from "../abi/ids.ts";
+import type { Differences, WorkspaceRow } from "../abi/reports.ts";
+import { FAKE_NOW_MS, type FakeProcess } from "../gateway/system.fake.ts";
 import { eachTestOn, type FakeHost, json, lines } from "./host.fake.ts";
 
 let host: FakeHost;
@@ -12,6 +13,9 @@ eachTestOn((fresh) => (host = fresh));
 beforeEach(() => {
   process = host.system.create("writer", {});
 });
+
+const NOW_MS = FAKE_NOW_MS + 90_000;
+const DAY_MS = 86_400_000;
 
 const DIFF = "--- a/a.txt\n+++ b/a.txt\n@@ -1,2 +1,3 @@\n one\n-two\n+zwei\n+\u001b[31mthree\n";
 const some: Differences = {
@@ -97,4 +101,96 @@ test("rollback shows what it put back, and to where", async () => {
   );
   expect(host.system.workspaceCalls).toEqual([`rollback ${process.row.pid} 4`, `rollback ${process.row.pid} all`]);
   expect(await host.reeve("rollback", process.row.pid, "--to", "x")).toMatchObject({ status: 2 });
+});
+
+describe("workspace", () => {
+  const [first, second, third] = ["p_000000000001", "p_000000000002", "p_000000000003"] as ProcessId[];
+  const row = (pid: ProcessId | undefined, more: Partial<WorkspaceRow>): WorkspaceRow => ({
+    ...{ pid: pid ?? process.row.pid, agent: "fixer", state: "exited", updatedMs: NOW_MS - 3 * DAY_MS },
+    ...{ from: "/srv/shop", sizeBytes: 1_300_000, changed: 0 },
+    ...more,
+  });
+
+  beforeEach(() => {
+    host.system.workspaces = [
+      row(first, {}),
+      row(second, { changed: 1200, updatedMs: NOW_MS - 60_000, from: null, sizeBytes: 900 }),
+      row(third, {
+        agent: null,
+        state: null,
+        updatedMs: null,
+        changed: null,
+        sizeBytes: null,
+        trouble: "It is\u001b damaged.",
+      }),
+    ];
+  });
+
+  test("lists what there is, the latest first, and what it takes; --json has all of it", async () => {
+    expect((await host.reeve("workspace")).out).toBe(
+      lines(
+        "PID             AGENT  STATE      SIZE  CHANGED  AGE  FROM",
+        "p_000000000002  fixer  exited    900 B    1,200   1m  (empty)",
+        "p_000000000001  fixer  exited   1.2 MB        0   3d  /srv/shop",
+        "p_000000000003  -      unknown       -        -    -  It is\\u001b damaged.",
+        "3 workspaces, 1.2 MB",
+      ),
+    );
+    expect(json(await host.reeve("workspace", "--json"))).toEqual({
+      workspaces: [second, first, third].map((pid) => host.system.workspaces.find((each) => each.pid === pid)),
+    });
+    host.system.workspaces = [];
+    expect((await host.reeve("workspace")).out).toBe("No workspaces.\n");
+  });
+
+  test("remove takes one that holds nothing of its own, and another by a word", async () => {
+    expect((await host.reeve("workspace", "remove", first ?? "")).out).toBe(`Removed the workspace of ${first}.\n`);
+    const refused = await host.reeve("workspace", "remove", second ?? "");
+    expect(refused).toMatchObject({ status: 1, err: expect.stringContaining("conflict: It holds what") as string });
+    host.system.differences = { ...some, leftOut: [] };
+    expect((await host.reeve("workspace", "remove", "--discard", second ?? "")).out).toBe(
+      lines(
+        "M a.txt  +2 -1, 644 → 755",
+        "D gone (link)",
+        "A new\\u001b[2J.bin  1 byte",
+        `Removed the workspace of ${second}; 3 changes went with it.`,
+      ),
+    );
+    expect(host.system.workspaceCalls).toEqual([`remove ${first}`, `remove ${second}`]);
+  });
+
+  test("prune takes those that nobody needs, and names those that stay", async () => {
+    const stay = [
+      `${second} stays: it holds what was not written back (1,200 changes)`,
+      `${third} stays: It is\\u001b damaged.`,
+      "`npx reeve diff PID` shows it, `npx reeve commit PID` writes it back, --discard gives it up.",
+    ];
+    expect((await host.reeve("workspace", "prune", "--dry-run")).out).toBe(
+      lines(`${first}  1.2 MB`, "Would remove 1 workspace, 1.2 MB.", ...stay),
+    );
+    expect(host.system.workspaceCalls).toEqual([]);
+    expect((await host.reeve("workspace", "prune")).out).toBe(
+      lines(`${first}  1.2 MB`, "Removed 1 workspace, 1.2 MB.", ...stay),
+    );
+    expect(host.system.workspaceCalls).toEqual([`remove ${first}`]);
+    expect((await host.reeve("workspace", "prune")).out.split("\n")[0]).toBe("Nothing to remove.");
+  });
+
+  test("prune takes no younger ones than it is told, none of a process that is alive, and all others by a word", async () => {
+    host.system.workspaces = host.system.workspaces.map((each) =>
+      each.pid === third ? { ...each, state: "stopped" } : each,
+    );
+    const dry = json(await host.reeve("workspace", "prune", "--discard", "--older-than", "1h", "--dry-run", "--json"));
+    expect(dry).toEqual({ removed: [{ pid: first, sizeBytes: 1_300_000, lost: 0 }], kept: [], dryRun: true });
+    host.system.differences = { ...some, leftOut: [] };
+    expect((await host.reeve("workspace", "prune", "--discard")).out).toBe(
+      lines(
+        `${first}  1.2 MB, with 3 changes that are nowhere else`,
+        `${second}  900 B, with 3 changes that are nowhere else`,
+        "Removed 2 workspaces, 1.2 MB.",
+      ),
+    );
+    expect(host.system.workspaces.map(({ pid }) => pid)).toEqual([third]);
+    expect(await host.reeve("workspace", "prune", "--older-than", "7")).toMatchObject({ status: 2 });
+  });
 });

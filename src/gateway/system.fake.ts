@@ -348,6 +348,8 @@ export class FakeSystem implements System {
   /** What every workspace differs in. */
   differences: Output<"workspace.commit"> = { changes: [], more: 0, leftOut: [] };
   snapshots: number[] = [];
+  /** In the order of pids. */
+  workspaces: Output<"workspace.list">["workspaces"] = [];
   /** What was asked of workspaces. */
   readonly workspaceCalls: string[] = [];
 
@@ -386,6 +388,17 @@ export class FakeSystem implements System {
       const message = requestIdOf(bytesOf(99)).replace("r_", "m_") as never;
       this.process(pid).append({ kind: "message.delivered", message, from: by, topic }, { body });
       return { message };
+    },
+    "workspace.list": ({ after, limit }) => ({
+      workspaces: this.workspaces.filter(({ pid }) => after === undefined || pid > after).slice(0, limit),
+    }),
+    "workspace.remove": ({ pid, discard }) => {
+      const row = this.workspaces.find((each) => each.pid === pid);
+      if (!discard && (row?.changed ?? 0) !== 0)
+        throw new OsError("conflict", "It holds what is nowhere else.", { data: { paths: ["a.txt"] } });
+      this.workspaces = this.workspaces.filter((each) => each !== row);
+      this.workspaceCalls.push(`remove ${pid}`);
+      return this.differences;
     },
     "workspace.diff": ({ pid, from }) => {
       this.workspaceCalls.push(`diff ${this.process(pid).row.pid} ${from ?? "all"}`);

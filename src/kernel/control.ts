@@ -24,7 +24,7 @@ import { nice } from "./standing.ts";
 import { rowOfRecord } from "./transition.ts";
 import { undo } from "./undo.ts";
 import { verify } from "./verify.ts";
-import { commitWorkspace, diffWorkspace, rollBackWorkspace } from "./workspaces.ts";
+import { commitWorkspace, diffWorkspace, listWorkspaces, rollBackWorkspace } from "./workspaces.ts";
 
 export type Operated = Exclude<OperatorCall, "journal.follow">;
 type Operations = {
@@ -339,6 +339,8 @@ const OPERATIONS: Operations = {
   "process.list": list,
   "process.show": show,
   "message.send": send,
+  "workspace.list": listWorkspaces,
+  "workspace.remove": ({ removals }, args, by) => removals.remove(args, by),
   "workspace.diff": diffWorkspace,
   "workspace.commit": commitWorkspace,
   "workspace.rollback": rollBackWorkspace,

@@ -8,11 +8,14 @@ import { Contexts } from "./journal/contexts.ts";
 import { operate } from "./control.ts";
 import { LockRecovery } from "./lock-recovery.ts";
 import { follow } from "./journal/reader.ts";
+import { Retention } from "./retention.ts";
 import { Runner } from "./runner.ts";
 import type { KernelOptions, KernelPorts, Services } from "./services.ts";
 import { Schedules } from "./schedules.ts";
 import { ProcessTable } from "./table.ts";
 import { Trees } from "./trees.ts";
+import { Removals } from "./workspace-removal.ts";
+import { noteRemoval } from "./workspaces.ts";
 
 export type Kernel = System & {
   /** Lets every process go on that has something to do. Without it the system answers questions and runs nothing. */
@@ -49,9 +52,15 @@ export function createKernel(ports: KernelPorts, options: KernelOptions): Kernel
     contexts: new Contexts(store),
     trees: new Trees({ store, budgets: scheduler.budgets }),
     schedules,
+    removals: new Removals({
+      store,
+      workspaces: ports.workspaces,
+      note: (removal) => noteRemoval(services, removal),
+    }),
     locks: new LockRecovery({ store, table, locks: scheduler.locks }),
   };
   runs.join(services);
+  const retention = new Retention(services);
   return {
     operate: (name, args, by) => operate(services, { name, args, by }),
     async *follow(pid, from, signal) {
@@ -64,10 +73,12 @@ export function createKernel(ports: KernelPorts, options: KernelOptions): Kernel
     run: async () => {
       await runs.start();
       await schedules.start();
+      await retention.start();
     },
     load: () => ({ inMemory: runs.size, queued: runs.queued }),
     summon: (pid) => runs.wake(pid),
     close: () => {
+      retention.close();
       schedules.close();
       runs.close();
     },

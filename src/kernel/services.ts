@@ -23,6 +23,7 @@ import type { Notice, Run } from "./run.ts";
 import type { Schedules } from "./schedules.ts";
 import type { ProcessTable } from "./table.ts";
 import type { Trees } from "./trees.ts";
+import type { Removals } from "./workspace-removal.ts";
 
 /** Everything that the kernel is joined to. */
 export type KernelPorts = {
@@ -52,6 +53,8 @@ export type KernelLimits = {
   readonly spawnsPerMinute: number;
   /** Slots of resources, by name, that are kept free for a class and those above it. */
   readonly reserved: { readonly [resource: string]: Resource["reserved"] };
+  /** How long a workspace with nothing in it that is nowhere else outlives its process; for ever if undefined. */
+  readonly keepWorkspacesMs?: number | undefined;
 };
 
 export type KernelOptions = {
@@ -73,6 +76,7 @@ export type Services = {
   readonly trees: Trees;
   readonly locks: LockRecovery;
   readonly schedules: Schedules;
+  readonly removals: Removals;
   readonly runs: Runs;
 };
 

@@ -65,6 +65,8 @@ type Effects = {
   readonly undone: ReadonlySet<number>;
   /** Calls before which the workspace was kept: what they did there is put back with it. */
   readonly kept: ReadonlySet<number>;
+  /** The workspace was removed, and what they did there with it. */
+  readonly removed: boolean;
 };
 
 /** Calls of tools that had an effect, as far as the journal knows, and those that have been taken back. */
@@ -73,10 +75,12 @@ async function effectsOf({ ports }: Services, { pid, tools }: Process): Promise<
   const done = new Map<number, Done>();
   const undone = new Set<number>();
   const kept = new Set<number>();
+  let removed = false;
   const take = ({ header, payloads }: Event): void => {
     if (header.kind === "call.undone") undone.add(header.call);
     if (header.kind === "workspace.changed" && header.what === "snapshot" && header.before !== null)
       kept.add(header.before);
+    if (header.kind === "workspace.changed" && header.what === "remove") removed = true;
     if (!("syscall" in header) || header.syscall !== "tool.call") return;
     if (payloads["args"] !== undefined) begun.set(header.call, payloads["args"] as JsonObject);
     const { tool, args } = (begun.get(header.call) ?? {}) as { tool?: string; args?: JsonObject };
@@ -93,7 +97,7 @@ async function effectsOf({ ports }: Services, { pid, tools }: Process): Promise<
   for (let from = 0; ; from += PAGE) {
     const events = await readEvents(ports.store, pid, { from, limit: PAGE });
     events.forEach(take);
-    if (events.length < PAGE) return { done: [...done.values()], undone, kept };
+    if (events.length < PAGE) return { done: [...done.values()], undone, kept, removed };
   }
 }
 
@@ -101,13 +105,14 @@ async function effectsOf({ ports }: Services, { pid, tools }: Process): Promise<
 const undoOf = ({ name, manifest }: ToolDefinition): string | undefined =>
   manifest.undo === undefined ? undefined : `${name.slice(0, name.indexOf("."))}.${manifest.undo}`;
 
-function stepOf({ tools }: Process, { call, tool, args, known }: Done, { undone, kept }: Effects): UndoStep {
+function stepOf({ tools }: Process, { call, tool, args, known }: Done, { undone, kept, removed }: Effects): UndoStep {
   const definition = tools.get(tool);
   const by = definition === undefined ? undefined : undoOf(definition);
   const step = { call, tool, effect: definition?.manifest.effect ?? "none", args } as const;
   if (undone.has(call)) return { ...step, how: "undone", by: null };
   // Programs in a sandbox change the workspace, and that is put back as a whole.
-  if (by === undefined) return { ...step, how: kept.has(call) ? "workspace" : "none", by: null };
+  if (by === undefined && kept.has(call)) return { ...step, how: removed ? "removed" : "workspace", by: null };
+  if (by === undefined) return { ...step, how: "none", by: null };
   return known ? { ...step, how: "undo", by } : { ...step, how: "unknown", by: null };
 }
 

@@ -6,6 +6,7 @@ import { OsError } from "../abi/errors.ts";
 import type { Differences } from "../abi/reports.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Workspaces } from "../ports/workspace.ts";
+import { noWorkspaces } from "../../test/system.ts";
 import { scene, type Scene } from "./scene.fake.ts";
 
 const DIFFERENCES: Differences = {
@@ -20,6 +21,7 @@ function workspaces(asked: string[], answer: () => Differences = () => DIFFERENC
     return answer();
   };
   return {
+    ...noWorkspaces,
     open: () => Promise.reject(new Error("not opened here")),
     diff: note("diff"),
     commit: note("commit"),

@@ -3,24 +3,28 @@
 // Invariants:
 //   W1. Nothing is put back under a process that goes on: it would act on what is no longer so.
 //   W2. What was written back or put back stands in the journal, also of a process that is over.
-import { OsError } from "../abi/errors.ts";
+import { errorRecord, OsError } from "../abi/errors.ts";
 import type { Actor } from "../abi/events.ts";
+import type { ProcessId } from "../abi/ids.ts";
 import type { JsonObject } from "../abi/json.ts";
-import type { Differences } from "../abi/reports.ts";
+import type { Differences, WorkspaceRow } from "../abi/reports.ts";
 import type { Args, Output } from "../abi/syscalls.ts";
+import type { Removal } from "../ports/workspace.ts";
 import { entryOf, type Process } from "./process.ts";
 import type { Services } from "./services.ts";
+import { wasRemoved } from "./workspace-removal.ts";
 
 /** Paths that stand in the journal. Characters, all together. */
 const PATHS_CHARACTERS_MAX = 256 * 1024;
 
 export const diffWorkspace = (
-  { ports, table }: Services,
+  services: Services,
   { pid, from }: Args<"workspace.diff">,
 ): Promise<Output<"workspace.diff">> =>
-  table.with(pid, async () => {
-    const differences = await ports.workspaces.diff(pid, from ?? null);
-    return { ...differences, snapshots: [...(await ports.workspaces.snapshots(pid))] };
+  onWorkspace(services, pid, async () => {
+    const { workspaces } = services.ports;
+    const differences = await workspaces.diff(pid, from ?? null);
+    return { ...differences, snapshots: [...(await workspaces.snapshots(pid))] };
   });
 
 export const commitWorkspace = (
@@ -28,7 +32,7 @@ export const commitWorkspace = (
   { pid }: Args<"workspace.commit">,
   by: Actor,
 ): Promise<Output<"workspace.commit">> =>
-  services.table.with(pid, async (process) => {
+  onWorkspace(services, pid, async (process) => {
     const written = await services.ports.workspaces.commit(pid);
     await note(services, process, { what: "commit", before: null, by, differences: written });
     return written;
@@ -39,12 +43,31 @@ export const rollBackWorkspace = (
   { pid, to }: Args<"workspace.rollback">,
   by: Actor,
 ): Promise<Output<"workspace.rollback">> =>
-  services.table.with(pid, async (process) => {
+  onWorkspace(services, pid, async (process) => {
     assertStill(process);
     const changed = await services.ports.workspaces.rollback(pid, to ?? null);
     await note(services, process, { what: "rollback", before: to ?? null, by, differences: changed });
     return changed;
   });
+
+/** One that is not there may never have been, or have been removed: only the journal knows. */
+async function onWorkspace<T>(
+  { table, ports }: Services,
+  pid: ProcessId,
+  work: (process: Process) => Promise<T>,
+): Promise<T> {
+  try {
+    return await table.with(pid, work);
+  } catch (error) {
+    const missing = OsError.is(error, "not_found") && error.data["what"] === "workspace";
+    if (!missing || !(await wasRemoved(ports.store, pid))) throw error;
+    throw new OsError(
+      "not_found",
+      `The workspace of ${pid} was removed, and with it all that was kept of it. \`reeve journal ${pid}\` says when, and by whom.`,
+      { data: { what: "workspace", id: pid } },
+    );
+  }
+}
 
 function assertStill({ pid, record }: Process): void {
   if (record.state === "exited" || record.state === "stopped") return;
@@ -56,11 +79,16 @@ function assertStill({ pid, record }: Process): void {
 }
 
 type Note = {
-  readonly what: "commit" | "rollback";
+  readonly what: "commit" | "rollback" | "remove";
   readonly before: number | null;
   readonly by: Actor;
   readonly differences: Differences;
 };
+
+export const noteRemoval = (services: Services, { pid, by, lost }: Removal): Promise<void> =>
+  services.table.with(pid, (process) =>
+    note(services, process, { what: "remove", before: null, by, differences: lost }),
+  );
 
 async function note({ commits }: Services, process: Process, { differences, ...header }: Note): Promise<void> {
   const change = told(differences);
@@ -77,4 +105,41 @@ function told({ changes, more, leftOut }: Differences): JsonObject {
     paths.push({ path, change });
   }
   return { paths, more: more + changes.length - paths.length, leftOut: leftOut.length };
+}
+
+export async function listWorkspaces(
+  services: Services,
+  { after, limit }: Args<"workspace.list">,
+): Promise<Output<"workspace.list">> {
+  await finishRemovals(services);
+  const all = await services.ports.workspaces.list();
+  const pids = all.filter((pid) => after === undefined || pid > after).slice(0, limit);
+  const rows: WorkspaceRow[] = [];
+  for (const pid of pids) rows.push(...(await rowsOf(services, pid)));
+  return { workspaces: rows };
+}
+
+/** Ends what a crash has cut off. What cannot be ended now is told, and hinders nobody. */
+export const finishRemovals = ({ removals, options }: Services): Promise<void> =>
+  removals
+    .finish()
+    .catch((error: unknown) => options.onTrouble(`Old workspaces were not removed: ${errorRecord(error).message}`));
+
+/** None where it went meanwhile. */
+async function rowsOf({ ports, runs }: Services, pid: ProcessId): Promise<WorkspaceRow[]> {
+  const record = await ports.store.process(pid);
+  const running = record?.state === "ready" && runs.get(pid) !== undefined;
+  const process = {
+    pid,
+    agent: record?.agent ?? null,
+    state: running ? "running" : (record?.state ?? null),
+    updatedMs: record?.updatedMs ?? null,
+  } as const;
+  try {
+    return [{ ...process, ...(await ports.workspaces.look(pid)) }];
+  } catch (error) {
+    if (OsError.is(error, "not_found")) return [];
+    const { message: trouble } = errorRecord(error);
+    return [{ ...process, from: null, sizeBytes: null, changed: null, trouble }];
+  }
 }

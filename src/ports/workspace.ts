@@ -42,6 +42,19 @@ export interface Workspace {
   close(): Promise<void>;
 }
 
+/** A workspace as it stands, used or not. */
+export type WorkspaceState = {
+  /** The folder that it began as a copy of, on the machine; null if it began empty. */
+  readonly from: string | null;
+  /** What it takes on the disk, with all that was kept of it. */
+  readonly sizeBytes: number;
+  /** How much stands in it and nowhere else: what differs from how it began or was last written back, and what cannot be kept. */
+  readonly changed: number;
+};
+
+/** A workspace that is being removed. `lost`: what stood in it and nowhere else, without lines. */
+export type Removal = { readonly pid: ProcessId; readonly by: string; readonly lost: Differences };
+
 export interface Workspaces {
   /** Made at first use, found again afterwards, over restarts. Every one that is opened must be closed. */
   open(pid: ProcessId, spec: WorkspaceSpec): Promise<Workspace>;
@@ -56,5 +69,20 @@ export interface Workspaces {
   commit(pid: ProcessId): Promise<Differences>;
   /** Puts it back to how it began or was last written back (`null`), or how it stood before a call. Answers with what that changed. */
   rollback(pid: ProcessId, to: number | null): Promise<Differences>;
+  /** All that there are, by their processes, in the order of pids. */
+  list(): Promise<readonly ProcessId[]>;
+  /** How many there are, and what they take, without looking into them. */
+  room(): Promise<{ readonly count: number; readonly sizeBytes: number }>;
+  /** Looks into one. Rejects with `not_found`. Costs little where nobody has used it since the last look. */
+  look(pid: ProcessId): Promise<WorkspaceState>;
+  /**
+   * The first half of a removal: from here on there is no such workspace. Answers with what stood in it and nowhere else, without lines.
+   * Rejects with `not_found`; with `conflict` where it is in use or, without `discard`, holds such (data.paths). `by`: for whoever finishes it.
+   */
+  setAside(pid: ProcessId, how: { readonly discard: boolean; readonly by: string }): Promise<Differences>;
+  /** What was set aside and is not erased: removals that are under way, or that a crash has cut off. */
+  removals(): Promise<readonly Removal[]>;
+  /** The other half: what was set aside is gone. Idempotent. */
+  erase(pid: ProcessId): Promise<void>;
   close(): Promise<void>;
 }

@@ -12,6 +12,15 @@ export function money(usd: number): string {
   return `$${usd.toFixed(usd < 1 ? 4 : 2)}`;
 }
 
+const SIZES = ["B", "KB", "MB", "GB", "TB"] as const;
+
+/** In the unit that fits, each 1,024 of the one before: `0 B`, `17 KB`, `1.2 GB`. */
+export function size(bytes: number): string {
+  let [at, value] = [0, bytes];
+  for (; value >= 1024 && at < SIZES.length - 1; at += 1) value /= 1024;
+  return `${value < 10 && at > 0 ? value.toFixed(1) : Math.round(value)} ${SIZES[at]}`;
+}
+
 const UNITS: readonly (readonly [unit: string, ms: number])[] = [
   ["d", 86_400_000],
   ["h", 3_600_000],

@@ -178,6 +178,12 @@ export class Disks {
     if (!this.#unclean.has(pid)) fs.rmSync(this.#mark(pid), { force: true });
   }
 
+  /** It is removed, in whatever state it was. */
+  forget(pid: string): void {
+    this.#unclean.delete(pid);
+    fs.rmSync(this.#mark(pid), { force: true });
+  }
+
   #watch(): void {
     if (this.#watchdog !== undefined) return;
     const child = spawn("/bin/sh", ["-c", SCRIPT, "reeve-unmount", this.#folder, `${process.pid}`], {

@@ -2,11 +2,15 @@
 import * as fs from "node:fs";
 import { join, resolve } from "node:path";
 import { OsError } from "../../abi/errors.ts";
+import type { Differences } from "../../abi/reports.ts";
+import type { WorkspaceState } from "../../ports/workspace.ts";
 import { codeOf, openRoot, ownerOf, removeAt, type Stats, statsOf, using } from "./beneath.ts";
 import { Disks, lackOfQuota, syncFileSystem } from "./disk.ts";
 import { Objects } from "./objects.ts";
-import { type Record, readRecord, writeRecord } from "./record.ts";
+import { type Record, readRecord, readSeen, removeSeen, writeRecord, writeSeen } from "./record.ts";
+import { erase, setAside } from "./removal.ts";
 import { restore } from "./restore.ts";
+import { pidsIn, roomOf } from "./room.ts";
 import { scan } from "./scan.ts";
 import { boundsOf, Shelf } from "./shelf.ts";
 import { EMPTY_TEXT } from "./tree.ts";
@@ -50,11 +54,10 @@ export class Keeper {
     if (known !== undefined) return known;
     const folder = this.#folderOf(pid);
     const record = readRecord(folder);
-    if (record === undefined)
-      throw new OsError("not_found", `Process ${pid} has no workspace: none of its calls has needed one.`, {
-        data: { what: "workspace", id: pid },
-      });
+    if (record === undefined) throw noWorkspace(pid);
     if (record.quota === "kernel") this.#mount(pid);
+    // From here on it may change.
+    removeSeen(folder);
     const shelf = new Shelf(folder, record);
     this.#shelves.set(pid, shelf);
     return shelf;
@@ -158,6 +161,57 @@ export class Keeper {
     }
   }
 
+  /** Pids of all that there are. */
+  all(): readonly string[] {
+    return pidsIn(this.#options.folder);
+  }
+
+  /** What it takes, without looking into it. */
+  room(pid: string): number {
+    return readSeen(this.#folderOf(pid))?.sizeBytes ?? roomOf(this.#folderOf(pid));
+  }
+
+  /** Looks into it, unless nobody has used it since somebody did. `resting`: nobody uses it now, and it is put away again. */
+  look(pid: string, resting: boolean): WorkspaceState {
+    const folder = this.#folderOf(pid);
+    if (!fs.existsSync(folder)) throw noWorkspace(pid);
+    const record = readRecord(folder);
+    if (record === undefined) return { from: null, sizeBytes: roomOf(folder), changed: 0 };
+    const { from } = record;
+    const known = readSeen(folder);
+    if (known !== undefined) return { from, ...known };
+    const changed = countOf(this.shelf(pid).unsaved());
+    const seen = { changed, sizeBytes: roomOf(folder) };
+    if (resting && this.putAway(pid)) writeSeen(folder, seen);
+    return { from, ...seen };
+  }
+
+  /** Takes it out of use for good; answers with what was nowhere else. `discard`: also if there is such. */
+  setAside(pid: string, { discard, by }: { readonly discard: boolean; readonly by: string }): Differences {
+    const folder = this.#folderOf(pid);
+    if (!fs.existsSync(folder)) throw noWorkspace(pid);
+    const lost = readRecord(folder) === undefined ? NOTHING : this.#lostWith(pid, discard);
+    if (!discard && countOf(lost) > 0) throw unsaved(pid, lost);
+    if (!this.putAway(pid)) throw inUse(pid);
+    this.#disks.forget(pid);
+    setAside(this.#options.folder, pid, { by, lost });
+    return lost;
+  }
+
+  /** One that is damaged can still be removed, by who says that he needs nothing of it. */
+  #lostWith(pid: string, discard: boolean): Differences {
+    try {
+      return this.shelf(pid).unsaved();
+    } catch (error) {
+      if (!discard) throw unseen(pid, error);
+      return { ...NOTHING, leftOut: [{ path: ".", why: "it could not be looked into" }] };
+    }
+  }
+
+  erase(pid: string): void {
+    erase(this.#options.folder, pid);
+  }
+
   #clear(pid: string): void {
     this.#disks.unmount(pid, { lazy: true });
     using(openRoot(this.#options.folder), (root) => removeAt(root, pid));
@@ -168,6 +222,47 @@ export class Keeper {
     return this.#disks.close();
   }
 }
+
+const NOTHING: Differences = { changes: [], more: 0, leftOut: [] };
+
+/** What stands in the workspace and nowhere else. */
+const countOf = ({ changes, more, leftOut }: Differences): number => changes.length + more + leftOut.length;
+
+const noWorkspace = (pid: string): OsError =>
+  new OsError("not_found", `Process ${pid} has no workspace: none of its calls has needed one.`, {
+    data: { what: "workspace", id: pid },
+  });
+
+const PATHS_SHOWN = 5;
+
+function unsaved(pid: string, lost: Differences): OsError {
+  const all = [...lost.changes, ...lost.leftOut].map(({ path }) => path);
+  const count = countOf(lost);
+  const shown = all.slice(0, PATHS_SHOWN).join(", ") + (count > PATHS_SHOWN ? ` and ${count - PATHS_SHOWN} more` : "");
+  return new OsError(
+    "conflict",
+    `The workspace of ${pid} holds what is nowhere else: ${shown}. It was not removed. Look at it (\`reeve diff ${pid}\`), write it back (\`reeve commit ${pid}\`), or give it up (\`reeve workspace remove --discard ${pid}\`).`,
+    { data: { what: "workspace", id: pid, paths: all.slice(0, PATHS_TOLD), count } },
+  );
+}
+
+const PATHS_TOLD = 100;
+
+const unseen = (pid: string, error: unknown): unknown =>
+  OsError.is(error)
+    ? new OsError(
+        error.code,
+        `${error.message} So it cannot be told what would be lost; \`reeve workspace remove --discard ${pid}\` removes it all the same.`,
+        { data: error.data, cause: error },
+      )
+    : error;
+
+const inUse = (pid: string): OsError =>
+  new OsError(
+    "conflict",
+    `The workspace of ${pid} is in use: a program of it is just ending, or somebody looks into its folder. Try again when nobody does.`,
+    { data: { what: "workspace", id: pid } },
+  );
 
 const notCopied = (folder: string, why: string): OsError =>
   new OsError(

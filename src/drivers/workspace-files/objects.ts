@@ -192,7 +192,11 @@ export class Objects {
       }
     };
     roots.forEach(mark);
-    for (const { hash, path } of this.#files()) if (!needed.has(hash)) fs.rmSync(path);
+    for (const { hash, path } of this.#files()) {
+      if (needed.has(hash)) continue;
+      fs.rmSync(path);
+      this.#fresh.delete(hash);
+    }
     this.#known.clear();
     this.#bytes = undefined;
   }

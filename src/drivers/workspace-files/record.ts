@@ -20,7 +20,11 @@ export type Record = {
   readonly committing?: string;
 };
 
+/** What somebody has seen in it since it was last used. */
+export type Seen = { readonly changed: number; readonly sizeBytes: number };
+
 const FILE = "workspace.json";
+const SEEN = "seen.json";
 const SNAPSHOTS = "snapshots";
 
 /** Undefined if the workspace was never finished. */
@@ -35,7 +39,27 @@ export function readRecord(folder: string): Record | undefined {
 
 export const writeRecord = (folder: string, record: Record): void => writeWhole(folder, FILE, JSON.stringify(record));
 
-function writeWhole(folder: string, name: string, text: string): void {
+/** Undefined if it was used since somebody looked. */
+export function readSeen(folder: string): Seen | undefined {
+  try {
+    return JSON.parse(fs.readFileSync(join(folder, SEEN), "utf8")) as Seen;
+  } catch {
+    // Not there; or damaged, and then somebody looks again.
+    return undefined;
+  }
+}
+
+export const writeSeen = (folder: string, seen: Seen): void => writeWhole(folder, SEEN, JSON.stringify(seen));
+
+/** On disk before anything is changed: what was seen must not come back after it has become wrong. */
+export function removeSeen(folder: string): void {
+  if (!fs.existsSync(join(folder, SEEN))) return;
+  fs.rmSync(join(folder, SEEN));
+  syncPath(folder);
+}
+
+/** A file in the folder, whole and on disk when this returns, or as it was. */
+export function writeWhole(folder: string, name: string, text: string): void {
   const temporary = join(folder, `${name}.new`);
   fs.writeFileSync(temporary, text, { mode: 0o600, flush: true });
   fs.renameSync(temporary, join(folder, name));

@@ -131,6 +131,14 @@ export class Shelf {
     return this.#told(this.#between(before, tree), [...this.#record.leftOut, ...leftOut], true);
   }
 
+  /** What stands here and nowhere else, without lines. What was kept for looking at it is let go of again. */
+  unsaved(): Differences {
+    const { tree, leftOut } = this.within((root) => this.#keep(root, true));
+    const unsaved = this.#told(this.#between(this.#record.base, tree), leftOut);
+    this.#sweep();
+    return unsaved;
+  }
+
   rollback(to: number | null): Differences {
     const target = this.#stateAt(to);
     return this.within((root) => {

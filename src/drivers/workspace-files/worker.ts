@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type ErrorRecord, errorRecord, OsError } from "../../abi/errors.ts";
 import type { Differences } from "../../abi/reports.ts";
-import type { FileEntry } from "../../ports/workspace.ts";
+import type { FileEntry, WorkspaceState } from "../../ports/workspace.ts";
 import { asOsError } from "./beneath.ts";
 import { listFolder, readFile, removeFile, writeFile } from "./files.ts";
 import { Keeper, type KeeperOptions, type Making, type Place } from "./keeper.ts";
@@ -19,6 +19,11 @@ export type Orders = {
   readonly removeFile: (pid: string, path: string) => void;
   readonly list: (pid: string, path: string) => readonly FileEntry[];
   readonly putAway: (pid: string) => boolean;
+  readonly all: () => readonly string[];
+  readonly room: (pid: string) => number;
+  readonly look: (pid: string, resting: boolean) => WorkspaceState;
+  readonly setAside: (pid: string, how: { readonly discard: boolean; readonly by: string }) => Differences;
+  readonly erase: (pid: string) => void;
 };
 export type Order = {
   readonly id: number;
@@ -64,6 +69,11 @@ const ORDERS: Orders = {
   removeFile: (pid, path) => onPath(pid, path, (root) => removeFile(root, path)),
   list: (pid, path) => onPath(pid, path, (root) => listFolder(root, path)),
   putAway: (pid) => kept().putAway(pid),
+  all: () => kept().all(),
+  room: (pid) => kept().room(pid),
+  look: (pid, resting) => kept().look(pid, resting),
+  setAside: (pid, how) => kept().setAside(pid, how),
+  erase: (pid) => kept().erase(pid),
 };
 
 async function answer({ id, name, args }: Order): Promise<Answer> {

@@ -3,13 +3,16 @@
 // Invariants:
 //   W1. A workspace is there for use from `open` to the `close` of the last who holds it; after that it is put away when it has been idle.
 //   W2. Nothing is left mounted after `close`, nor after Reeve's death (disk.ts).
+import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { OsError } from "../../abi/errors.ts";
 import type { ProcessId } from "../../abi/ids.ts";
-import type { Workspace, Workspaces, WorkspaceSpec } from "../../ports/workspace.ts";
+import type { Differences } from "../../abi/reports.ts";
+import type { Removal, Workspace, Workspaces, WorkspaceSpec } from "../../ports/workspace.ts";
 import { hasLeftOvers } from "./disk.ts";
 import type { KeeperOptions, Place } from "./keeper.ts";
+import { removalsIn } from "./removal.ts";
 import type { Answer, Order, Orders } from "./worker.ts";
 
 export type WorkspaceOptions = {
@@ -100,6 +103,41 @@ class FileWorkspaces implements Workspaces {
   snapshots = (pid: ProcessId) => this.#briefly(pid, () => this.#order("snapshots", pid));
   commit = (pid: ProcessId) => this.#briefly(pid, () => this.#order("commit", pid));
   rollback = (pid: ProcessId, to: number | null) => this.#briefly(pid, () => this.#order("rollback", pid, to));
+
+  async list(): Promise<readonly ProcessId[]> {
+    return this.#isThere ? ((await this.#order("all")) as readonly ProcessId[]) : [];
+  }
+
+  async room(): Promise<{ readonly count: number; readonly sizeBytes: number }> {
+    const all = await this.list();
+    let sizeBytes = 0;
+    // One order each, so that nobody waits for all of them.
+    for (const pid of all) sizeBytes += await this.#order("room", pid);
+    return { count: all.length, sizeBytes };
+  }
+
+  look = (pid: ProcessId) => this.#briefly(pid, () => this.#order("look", pid, !this.#held.has(pid)));
+
+  async setAside(pid: ProcessId, how: { readonly discard: boolean; readonly by: string }): Promise<Differences> {
+    if (this.#held.has(pid))
+      throw new OsError(
+        "conflict",
+        `The workspace of ${pid} is in use: a program of it is just ending. Try again when it has.`,
+        { data: { what: "workspace", id: pid } },
+      );
+    return this.#briefly(pid, () => this.#order("setAside", pid, how));
+  }
+
+  async removals(): Promise<readonly Removal[]> {
+    return removalsIn(this.#options.folder);
+  }
+
+  erase = (pid: ProcessId) => this.#order("erase", pid);
+
+  /** Where nothing was ever made, nobody has to be started to find nothing. */
+  get #isThere(): boolean {
+    return existsSync(this.#options.folder);
+  }
 
   async #briefly<T>(pid: ProcessId, use: () => Promise<T>): Promise<T> {
     this.#rouse(pid);
