@@ -113,6 +113,8 @@ export const inspectionSchema = z.strictObject({
 
 /** One effect of a process, and how it is taken back. */
 export const undoStepSchema = z.strictObject({
+  /** Whose call it was: the process's own, or that of one below it. */
+  pid: processIdSchema,
   call: z.int(),
   tool: z.string(),
   effect: effectSchema,
@@ -126,18 +128,32 @@ export const undoStepSchema = z.strictObject({
 });
 export type UndoStep = z.infer<typeof undoStepSchema>;
 
+const ENTRY_KINDS = ["file", "folder", "link"] as const;
+
 /** What differs in a workspace. */
 export const changeSchema = z.strictObject({
   /** Relative to the workspace; bytes that are no UTF-8 stand as `\\xNN`. */
   path: z.string(),
   change: z.enum(["added", "changed", "removed"]),
-  kind: z.enum(["file", "folder", "link"]),
+  kind: z.enum(ENTRY_KINDS),
   /** After the change; of what was removed, before it. */
   sizeBytes: z.number(),
+  /** What stood there before, of what was changed. */
+  before: z
+    .strictObject({ kind: z.enum(ENTRY_KINDS), sizeBytes: z.number(), target: z.string().optional() })
+    .optional(),
   /** Permissions in octal, where they differ. */
   mode: z.strictObject({ from: z.string(), to: z.string() }).optional(),
-  /** A unified diff, where both sides are text of moderate size; absent otherwise. */
+  /** Where a link leads; of one that was removed, where it led. */
+  target: z.string().optional(),
+  /** A link that may lead out of the workspace, and is not written back. */
+  leadsOut: z.literal(true).optional(),
+  /** Of a file that was added, the path of one that was removed and had the same content; and the reverse. */
+  moved: z.string().optional(),
+  /** A unified diff, where both sides are text of moderate size, and no file was only moved. */
   diff: z.string().optional(),
+  /** Why there is none although the contents differ: they are no text, too long, or there is too much else to show. */
+  unshown: z.enum(["binary", "long", "room"]).optional(),
 });
 export type Change = z.infer<typeof changeSchema>;
 

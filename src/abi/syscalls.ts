@@ -200,11 +200,11 @@ export const SYSCALLS = {
     http: { method: "post", path: "/v1/commands" },
   },
   "process.undo": {
-    doc: "Take back what a process did, the last call first: each by the tool's own undo, as a process of its own whose every step is authorised, approved and recorded like any other. What has no undo is named.",
+    doc: "Take back what a process and those that it started did, the last call first: each by the tool's own undo, as a process of its own whose every step is authorised, approved and recorded like any other. What has no undo is named.",
     callers: ["operator"],
     input: z.strictObject({
       ...pid,
-      /** The earliest call to take back; all of them if absent. */
+      /** The earliest call to take back, and since when of those that it started; all of them if absent. */
       to: z.int().nonnegative().optional(),
       /** Say what would be done, and do nothing. */
       dryRun: z.boolean().default(false),

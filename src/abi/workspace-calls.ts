@@ -36,7 +36,11 @@ export const WORKSPACE_CALLS = {
   "workspace.commit": {
     doc: "Write what differs in the workspace of a process back to the folder that it began as a copy of. If that was changed meanwhile in the same places, nothing is written. Asked for again after a crash, it does what is left.",
     callers: ["operator"],
-    input: z.strictObject({ pid: processIdSchema }),
+    input: z.strictObject({
+      pid: processIdSchema,
+      /** Paths as `workspace.diff` tells them: what differs at or below them is not written, and goes on to differ. */
+      except: z.array(z.string().min(1)).max(1_000).default([]),
+    }),
     /** What was written. */
     output: differencesSchema,
     effect: "write",

@@ -30,6 +30,14 @@ export function numberOption(options: Options, name: string): number | undefined
   return typeof value === "number" ? value : undefined;
 }
 
+/** Collects an option that may be repeated. */
+export const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
+export function listOption(options: Options, name: string): string[] {
+  const value = options[name];
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
 /** Reads an option that is a whole number of at least `min`, and at most `max`. */
 export const wholeNumber =
   (min: number, max = Number.MAX_SAFE_INTEGER) =>

@@ -1,6 +1,6 @@
 // `reeve commit`: writes a process's workspace back to the folder that it began as a copy of.
 import { SYSCALLS } from "../abi/syscalls.ts";
-import { first, type CliCommand } from "./command.ts";
+import { first, gather, listOption, type CliCommand } from "./command.ts";
 import { STATUS } from "./exit-status.ts";
 import { resolveProcess } from "./process/ids.ts";
 import { changeLine, remarks } from "./workspace/wording.ts";
@@ -12,12 +12,18 @@ export const commit: CliCommand = {
     command
       .summary("write a process's workspace back")
       .description(SYSCALLS["workspace.commit"].doc)
-      .argument("<pid>", "the process; a unique beginning will do");
+      .argument("<pid>", "the process; a unique beginning will do")
+      .option(
+        "--except <path>",
+        "leave out what differs at or below this path, which goes on to differ; may be repeated",
+        gather,
+        [],
+      );
   },
-  act: (context, args) =>
+  act: (context, args, options) =>
     context.session(false, async ({ client }) => {
       const pid = await resolveProcess(client, first(args));
-      const written = await client.workspace.commit({ pid });
+      const written = await client.workspace.commit({ pid, except: listOption(options, "except") });
       context.answer(written, () => {
         const { changes, more } = written;
         const all = changes.length + more;

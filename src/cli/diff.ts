@@ -37,4 +37,8 @@ export const diff: CliCommand = {
 const wholeChange = (context: Context, change: Change): string[] =>
   change.diff === undefined
     ? [changeLine(context, change)]
-    : [...(change.mode === undefined ? [] : [changeLine(context, change)]), ...diffLines(context, change.diff), ""];
+    : [...(saysMore(change) ? [changeLine(context, change)] : []), ...diffLines(context, change.diff), ""];
+
+/** Whether there is more to it than its lines. */
+const saysMore = ({ mode, target, kind, before }: Change): boolean =>
+  mode !== undefined || target !== undefined || (before !== undefined && before.kind !== kind);

@@ -5,7 +5,7 @@ import { egressRuleSchema, type EgressRule } from "../abi/isolation.ts";
 import { CLASSES, type Class } from "../abi/scheduling.ts";
 import { SYSCALLS } from "../abi/syscalls.ts";
 import type { ProcessId } from "../abi/ids.ts";
-import { flag, misuse, textOption, type CliCommand, type Options } from "./command.ts";
+import { flag, gather, listOption, misuse, textOption, type CliCommand } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";
 import { statusOf, tellNotices } from "./follow.ts";
@@ -54,23 +54,20 @@ export const exec: CliCommand = {
       const { pid } = await session.client.process.exec({
         command: [...args],
         ...(from === undefined ? {} : { workspace: { from: resolve(from) } }),
-        egress: listOf(options, "allow").map(ruleOf),
-        secrets: listOf(options, "secret"),
+        egress: listOption(options, "allow").map(ruleOf),
+        secrets: listOption(options, "secret"),
         ...(name === undefined ? {} : { class: name }),
       });
       if (flag(options, "detach")) {
         context.answer({ pid }, () => [pid]);
         return STATUS.ok;
       }
-      return watch(context, session, pid);
+      const status = await watch(context, session, pid);
+      // Beside what the program says, and never among it.
+      if (from !== undefined && !context.json)
+        context.screen.message(`What it changed in its copy: ${context.typed(`diff ${pid}`)}`);
+      return status;
     }),
-};
-
-const gather = (value: string, before: readonly string[]): readonly string[] => [...before, value];
-
-const listOf = (options: Options, name: string): string[] => {
-  const value = options[name];
-  return Array.isArray(value) ? value.map(String) : [];
 };
 
 /** `HOST`, `HOST:PORT`, or an address with a scheme. */
@@ -118,7 +115,7 @@ function finished(
   const code = typeof result?.exitCode === "number" ? result.exitCode : undefined;
   if (context.json) context.document({ ...summaryDocument(summary), result: result ?? null });
   else if (code === undefined)
-    context.screen.lines(summaryLines(context, summary, { lastSaid: "", server: session.server }));
+    context.screen.lines(summaryLines(context, summary, { lastSaid: "", server: session.server, worked: false }));
   else if (said === 0) context.screen.words(plain(`${textOf(result?.stdout)}${textOf(result?.stderr)}`));
   return code ?? statusOf(summary);
 }

@@ -23,12 +23,17 @@ export async function follow(context: Context, session: Session, options: Follow
   const { screen } = context;
   const view = new View(screen, { streams: context.host.stdout.isTTY === true, asks: context.interactive });
   if (!context.json) await learn(session, view, options);
+  const show = context.json ? jsonShow(context, options.json) : (item: Followed) => view.show(item);
+  let worked = false;
   const summary = await attend(context, session, {
     ...options,
-    show: context.json ? jsonShow(context, options.json) : (item) => view.show(item),
+    show: (item) => {
+      worked ||= item.kind === "event" && item.event.header.kind === "workspace.changed";
+      show(item);
+    },
   });
   if (context.json) context.document(summaryDocument(summary));
-  else screen.lines(summaryLines(context, summary, { lastSaid: view.lastSaid, server: session.server }));
+  else screen.lines(summaryLines(context, summary, { lastSaid: view.lastSaid, server: session.server, worked }));
   return summary;
 }
 

@@ -44,35 +44,48 @@ export const undo: CliCommand = {
 /** Whether something stays as it is that was not taken back. */
 const left = (plan: readonly UndoStep[]): boolean => plan.some(({ how }) => how === "none" || how === "unknown");
 
-const HOW: { readonly [H in UndoStep["how"]]: (step: UndoStep, pid: string) => string } = {
+const HOW: { readonly [H in UndoStep["how"]]: (step: UndoStep) => string } = {
   undo: ({ by }) => `by ${by ?? ""}`,
-  workspace: (_, pid) => `in the workspace: \`reeve rollback ${pid}\` puts it back`,
+  workspace: () => "with its workspace, see below",
   removed: () => "went with its workspace, which was removed",
   none: () => "cannot be taken back: the tool has no undo",
   unknown: () => "not known whether it happened: settle that first",
   undone: () => "was taken back already",
 };
 
-function linesOf(
-  { screen }: Context,
-  { pid, plan, dryRun }: { readonly pid: string; readonly plan: readonly UndoStep[]; readonly dryRun: boolean },
-): string[] {
+type Planned = { readonly pid: string; readonly plan: readonly UndoStep[]; readonly dryRun: boolean };
+
+function linesOf(context: Context, { pid, plan, dryRun }: Planned): string[] {
   if (plan.length === 0) return [`${pid} has done nothing that would have to be taken back.`];
+  const { screen } = context;
   const { dim, red, green } = screen.paint;
+  const others = plan.some((step) => step.pid !== pid);
   const columns: readonly Column[] = [
+    ...(others ? [{ title: "PID" }] : []),
     { title: "CALL" },
     { title: "TOOL" },
     { title: dryRun ? "WOULD BE UNDONE" : "UNDONE" },
-    { title: "WITH" },
+    { title: "ARGUMENTS" },
   ];
   const rows = plan.map((step) => [
+    ...(others ? [step.pid] : []),
     `#${step.call}`,
     oneLine(step.tool),
     {
-      text: HOW[step.how](step, pid),
+      text: HOW[step.how](step),
       paint: step.how === "undo" ? green : step.how === "none" || step.how === "unknown" ? red : dim,
     },
     cut(inShort(step.args), 60),
   ]);
-  return table(columns, rows, { columns: screen.columns, paintTitle: dim });
+  return [...table(columns, rows, { columns: screen.columns, paintTitle: dim }), ...rollbacks(context, plan)];
+}
+
+/** How to put back what was changed in workspaces: each to before the first of the calls. */
+function rollbacks(context: Context, plan: readonly UndoStep[]): string[] {
+  const earliest = new Map<string, number>();
+  for (const { how, pid, call } of plan)
+    if (how === "workspace") earliest.set(pid, Math.min(call, earliest.get(pid) ?? Infinity));
+  return [...earliest].map(
+    ([pid, call]) => `Put its workspace back with: ${context.typed(`rollback ${pid} --to ${call}`)}`,
+  );
 }

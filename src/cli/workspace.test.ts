@@ -21,7 +21,7 @@ const DIFF = "--- a/a.txt\n+++ b/a.txt\n@@ -1,2 +1,3 @@\n one\n-two\n+zwei\n+\u0
 const some: Differences = {
   changes: [
     { path: "a.txt", change: "changed", kind: "file", sizeBytes: 12, diff: DIFF, mode: { from: "644", to: "755" } },
-    { path: "gone", change: "removed", kind: "link", sizeBytes: 0 },
+    { path: "gone", change: "removed", kind: "link", sizeBytes: 0, target: "a.txt" },
     { path: "new\u001b[2J.bin", change: "added", kind: "file", sizeBytes: 1 },
   ],
   more: 0,
@@ -44,9 +44,9 @@ describe("diff", () => {
         "+zwei",
         "+\\u001b[31mthree",
         "",
-        "D gone (link)",
+        "D gone → a.txt",
         "A new\\u001b[2J.bin  1 byte",
-        "3 files, +2 -1",
+        "3 changes, +2 -1",
         "1 left out:",
         "  pipe: it is a named pipe",
       ),
@@ -60,19 +60,19 @@ describe("diff", () => {
     const { out } = await host.reeve("diff", "--stat", "--from", "5", process.row.pid);
     expect(out.split("\n").slice(0, 4)).toEqual([
       "M a.txt  +2 -1, 644 → 755",
-      "D gone (link)",
+      "D gone → a.txt",
       "A new\\u001b[2J.bin  1 byte",
-      "3 files, +2 -1",
+      "3 changes, +2 -1",
     ]);
     expect(host.system.workspaceCalls).toEqual([`diff ${process.row.pid} 5`]);
     expect(json(await host.reeve("diff", "--json", process.row.pid))).toEqual({ ...some, snapshots: [2, 5] });
   });
 
   test("nothing is as clear as something, and what is not listed is counted", async () => {
-    expect((await host.reeve("diff", process.row.pid)).out).toBe("0 files\n");
+    expect((await host.reeve("diff", process.row.pid)).out).toBe("0 changes\n");
     host.system.differences = { changes: [], more: 1200, leftOut: [] };
     expect((await host.reeve("diff", process.row.pid)).out).toBe(
-      lines("1,200 files", "1,200 further changes not listed"),
+      lines("1,200 changes", "1,200 further changes not listed"),
     );
   });
 });
@@ -81,7 +81,7 @@ test("commit shows what it wrote", async () => {
   expect((await host.reeve("commit", process.row.pid)).out).toBe("Nothing to write back.\n");
   host.system.differences = { ...some, leftOut: [] };
   expect((await host.reeve("commit", process.row.pid)).out).toBe(
-    lines("M a.txt  +2 -1, 644 → 755", "D gone (link)", "A new\\u001b[2J.bin  1 byte", "Wrote back 3 changes."),
+    lines("M a.txt  +2 -1, 644 → 755", "D gone → a.txt", "A new\\u001b[2J.bin  1 byte", "Wrote back 3 changes."),
   );
   expect(json(await host.reeve("commit", "--json", process.row.pid))).toMatchObject({ more: 0 });
 });
@@ -151,7 +151,7 @@ describe("workspace", () => {
     expect((await host.reeve("workspace", "remove", "--discard", second ?? "")).out).toBe(
       lines(
         "M a.txt  +2 -1, 644 → 755",
-        "D gone (link)",
+        "D gone → a.txt",
         "A new\\u001b[2J.bin  1 byte",
         `Removed the workspace of ${second}; 3 changes went with it.`,
       ),

@@ -404,8 +404,8 @@ export class FakeSystem implements System {
       this.workspaceCalls.push(`diff ${this.process(pid).row.pid} ${from ?? "all"}`);
       return { ...this.differences, snapshots: this.snapshots };
     },
-    "workspace.commit": ({ pid }) => {
-      this.workspaceCalls.push(`commit ${this.process(pid).row.pid}`);
+    "workspace.commit": ({ pid, except }) => {
+      this.workspaceCalls.push(`commit ${[this.process(pid).row.pid, ...except].join(" ")}`);
       return this.differences;
     },
     "workspace.rollback": ({ pid, to }) => {

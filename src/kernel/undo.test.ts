@@ -1,13 +1,18 @@
 // Goal: what a process did is taken back, the last first, once, by calls that go down the one road; what cannot be is named.
 // Method: a shop of functions that keep what stands; the real kernel on a store in memory.
 import { afterEach, expect, test } from "vitest";
-import { done, fakeTools, type TestProgram, type TestTool } from "../../test/system.ts";
+import { done, fakeTools, noWorkspaces, type TestProgram, type TestTool } from "../../test/system.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { JsonObject } from "../abi/json.ts";
 import { createNativeHost } from "../drivers/program-native/host.ts";
-import { makeSys } from "../sdk/sys.ts";
+import type { Differences } from "../abi/reports.ts";
+import type { ProgramStart } from "../ports/program.ts";
+import type { Workspaces } from "../ports/workspace.ts";
+import { makeSys, type Sys } from "../sdk/sys.ts";
 import { undo, type UndoTask } from "../sdk/undo.ts";
-import { scene as kernelScene, type Scene } from "./scene.fake.ts";
+import { eventually, scene as kernelScene, type Scene } from "./scene.fake.ts";
+
+const NOTHING: Differences = { changes: [], more: 0, leftOut: [] };
 
 const opened: Scene[] = [];
 afterEach(() => opened.splice(0).forEach((system) => system.close()));
@@ -78,7 +83,8 @@ test("the last is taken back first, with the key, the arguments and the result o
     [1, "undo"],
     [0, "undo"],
   ]);
-  expect(await exitOf(system, by)).toMatchObject({ how: "completed", result: { undone: [1, 0], failed: null } });
+  const undone = [1, 0].map((call) => ({ pid, call }));
+  expect(await exitOf(system, by)).toMatchObject({ how: "completed", result: { undone, failed: null } });
   expect(shop.log).toEqual([`unmake second ({"id":"order of ${pid}.1"})`, `unmake first ({"id":"order of ${pid}.0"})`]);
   const { events } = await system.operate("journal.read", { pid, from: 0, limit: 1000 }, "ann");
   expect(
@@ -124,7 +130,7 @@ test("after a step that failed nothing earlier is taken back, and it can be trie
   });
   shut = false;
   const two = await system.operate("process.undo", { pid }, "ann");
-  expect(await exitOf(system, two.pid)).toMatchObject({ result: { undone: [1, 0] } });
+  expect(await exitOf(system, two.pid)).toMatchObject({ result: { undone: [{ call: 1 }, { call: 0 }] } });
 });
 
 test("an undo that destroys asks a human like any other call", async () => {
@@ -157,4 +163,115 @@ test("a process that goes on is not undone, and an agent cannot pass a call off 
   });
   opened.push(cheat);
   expect(await exitOf(cheat, await cheat.start("cheat"))).toMatchObject({ how: "failed", error: { code: "denied" } });
+});
+
+test("what those did that it started is taken back with it, in the order of time; so is what they did since a call", async () => {
+  const shop: Shop = { stands: new Map(), log: [] };
+  const make = (sys: Sys, what: string) => sys.tool.call({ tool: "shop.make", args: { what } });
+  const programs: Record<string, TestProgram> = {
+    parent: async (sys) => {
+      await make(sys, "parent's first");
+      const { pid } = await sys.process.spawn({ agent: "child", task: null });
+      await make(sys, "parent's second");
+      await sys.message.send({ pid, body: "go on" });
+      await sys.process.wait({ pid });
+      await make(sys, "parent's third");
+      return null;
+    },
+    child: async (sys) => {
+      await sys.message.receive({});
+      await make(sys, "child's");
+      return null;
+    },
+  };
+  const system = await kernelScene({
+    agents: {
+      parent: { manifest: { tools: ["shop.make"], agents: ["child"] } },
+      child: { manifest: { tools: ["shop.make"] } },
+    },
+    tools: fakeTools(shopTools(shop)),
+    parts: {
+      programs: createNativeHost({
+        native: new Map([
+          ...Object.entries(programs).map(
+            ([name, run]) => [name, (start: ProgramStart) => run(makeSys(start.issue), start.task)] as const,
+          ),
+          ["undo", (start: ProgramStart) => undo(makeSys(start.issue), start.task as UndoTask)] as const,
+        ]),
+      }),
+    },
+  });
+  opened.push(system);
+  const pid = await system.start("parent");
+  await system.exit(pid);
+  const { children } = await system.operate("process.show", { pid }, "ann");
+  const child = children[0]?.pid;
+  const since = await system.operate("process.undo", { pid, to: 2, dryRun: true }, "ann");
+  expect(since.plan.map((step) => [step.pid, step.call])).toEqual([
+    [pid, 5],
+    [child, 1],
+    [pid, 2],
+  ]);
+  const { pid: by } = await system.operate("process.undo", { pid }, "ann");
+  expect(await exitOf(system, by)).toMatchObject({
+    result: { text: expect.stringContaining(`#1 of ${child}`) as string },
+  });
+  expect(shop.log.map((line) => line.replace(/ \(.*/, ""))).toEqual([
+    "unmake parent's third",
+    "unmake child's",
+    "unmake parent's second",
+    "unmake parent's first",
+  ]);
+  expect(await system.operate("process.undo", { pid: child as ProcessId }, "ann")).toMatchObject({
+    plan: [{ call: 1, how: "undone" }],
+    pid: null,
+  });
+});
+
+test("nothing is taken back while one that it started goes on", async () => {
+  const system = await kernelScene({
+    agents: {
+      parent: {
+        manifest: { agents: ["child"] },
+        run: async (sys) => {
+          await sys.process.spawn({ agent: "child", task: null });
+          return (await sys.message.receive({})).message?.body ?? null;
+        },
+      },
+      child: { run: async (sys) => (await sys.message.receive({})).message?.body ?? null },
+    },
+  });
+  opened.push(system);
+  const pid = await system.start("parent");
+  await eventually("the wait", async () => ((await system.state(pid)) === "waiting" ? true : undefined));
+  await system.operate("process.signal", { pid, signal: "stop" }, "ann");
+  const child = (await system.operate("process.show", { pid }, "ann")).children[0]?.pid;
+  await expect(system.operate("process.undo", { pid }, "ann")).rejects.toMatchObject({
+    code: "conflict",
+    message: expect.stringMatching(`${child}, which ${pid} has started, goes on`) as string,
+  });
+});
+
+test("a change of the workspace is taken back when that is put back, until it is put forward again; a commit makes it stay", async () => {
+  const { system, pid } = await scene();
+  const journal: Workspaces = {
+    ...noWorkspaces,
+    diff: async () => NOTHING,
+    commit: async () => NOTHING,
+    rollback: async () => NOTHING,
+    snapshots: async () => [4],
+  };
+  const again = await kernelScene({ agents: {}, medium: await system.crash(), parts: { workspaces: journal } });
+  opened.push(again);
+  const how = async (): Promise<string | undefined> =>
+    (await again.operate("process.undo", { pid, dryRun: true }, "ann")).plan.find(({ call }) => call === 4)?.how;
+  const seen = [await how()];
+  for (const to of [4, 5, undefined]) {
+    await again.operate("workspace.rollback", { pid, ...(to !== undefined && { to }) }, "ann");
+    seen.push(await how());
+  }
+  await again.operate("workspace.rollback", { pid, to: 5 }, "ann");
+  await again.operate("workspace.commit", { pid }, "ann");
+  await again.operate("workspace.rollback", { pid }, "ann");
+  expect([...seen, await how()]).toEqual(["workspace", "undone", "workspace", "undone", "workspace"]);
 });

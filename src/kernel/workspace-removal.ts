@@ -37,7 +37,7 @@ export class Removals {
     const record = await store.process(pid);
     if (record !== undefined && record.state !== "exited") throw goesOn(pid);
     return this.#alone(pid, async () => {
-      const lost = await workspaces.setAside(pid, { discard, by });
+      const lost = await orRemoved(this.#parts, pid, () => workspaces.setAside(pid, { discard, by }));
       await this.#end({ pid, by, lost });
       return lost;
     });
@@ -83,8 +83,28 @@ const goesOn = (pid: ProcessId): OsError =>
     { data: { what: "process", id: pid } },
   );
 
+/** Does the work on a workspace. If there is none, only the journal knows whether there was. */
+export async function orRemoved<T>(
+  { store, workspaces }: Pick<Parts, "store" | "workspaces">,
+  pid: ProcessId,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const missing = OsError.is(error, "not_found") && error.data["what"] === "workspace";
+    const goes = async (): Promise<boolean> => (await workspaces.removals()).some((each) => each.pid === pid);
+    if (!missing || !((await wasRemoved(store, pid)) || (await goes()))) throw error;
+    throw new OsError(
+      "not_found",
+      `The workspace of ${pid} was removed, and with it all that was kept of it. \`reeve journal ${pid}\` says when, and by whom.`,
+      { data: { what: "workspace", id: pid } },
+    );
+  }
+}
+
 /** Whether the journal says that the workspace of a process was removed. */
-export async function wasRemoved(store: Pick<Store, "events">, pid: ProcessId): Promise<boolean> {
+async function wasRemoved(store: Pick<Store, "events">, pid: ProcessId): Promise<boolean> {
   for (let from = 0; ; from += PAGE) {
     const events = await store.events(pid, from, PAGE);
     const headers = events.map(({ header }) => JSON.parse(header) as EventHeader);

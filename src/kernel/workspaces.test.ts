@@ -16,8 +16,8 @@ const DIFFERENCES: Differences = {
 };
 
 function workspaces(asked: string[], answer: () => Differences = () => DIFFERENCES): Workspaces {
-  const note = (what: string) => async (pid: ProcessId, call?: number | null) => {
-    asked.push(`${what} ${call === undefined ? "" : `${call}`}`.trim());
+  const note = (what: string) => async (_pid: ProcessId, how?: number | null | readonly string[]) => {
+    asked.push(how === undefined ? what : `${what} ${String(how)}`.trim());
     return answer();
   };
   return {
@@ -64,13 +64,15 @@ test("writing back and putting back stand in the journal of a process that is ov
   expect(await system.operate("workspace.commit", { pid }, "ann")).toEqual(DIFFERENCES);
   await system.operate("workspace.rollback", { pid, to: 7 }, "bob");
   await system.operate("workspace.rollback", { pid }, "bob");
-  expect(asked).toEqual(["commit", "rollback 7", "rollback null"]);
+  await system.operate("workspace.commit", { pid, except: ["a", "b/c"] }, "ann");
+  expect(asked).toEqual(["commit", "rollback 7", "rollback null", "commit a,b/c"]);
   const events = (await system.journal(pid)).filter(({ header }) => header.kind === "workspace.changed");
   const change = { paths: [{ path: "a.txt", change: "changed" }], more: 2, leftOut: 1 };
   expect(events.map(({ header, payloads }) => [header, payloads["change"]])).toEqual([
     [{ kind: "workspace.changed", what: "commit", before: null, by: "ann" }, change],
     [{ kind: "workspace.changed", what: "rollback", before: 7, by: "bob" }, change],
     [{ kind: "workspace.changed", what: "rollback", before: null, by: "bob" }, change],
+    [{ kind: "workspace.changed", what: "commit", before: null, by: "ann" }, change],
   ]);
   expect((await system.operate("journal.verify", { pid }, "ann")).identical).toBe(true);
 });

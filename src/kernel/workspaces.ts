@@ -12,7 +12,7 @@ import type { Args, Output } from "../abi/syscalls.ts";
 import type { Removal } from "../ports/workspace.ts";
 import { entryOf, type Process } from "./process.ts";
 import type { Services } from "./services.ts";
-import { wasRemoved } from "./workspace-removal.ts";
+import { orRemoved } from "./workspace-removal.ts";
 
 /** Paths that stand in the journal. Characters, all together. */
 const PATHS_CHARACTERS_MAX = 256 * 1024;
@@ -29,11 +29,11 @@ export const diffWorkspace = (
 
 export const commitWorkspace = (
   services: Services,
-  { pid }: Args<"workspace.commit">,
+  { pid, except }: Args<"workspace.commit">,
   by: Actor,
 ): Promise<Output<"workspace.commit">> =>
   onWorkspace(services, pid, async (process) => {
-    const written = await services.ports.workspaces.commit(pid);
+    const written = await services.ports.workspaces.commit(pid, except);
     await note(services, process, { what: "commit", before: null, by, differences: written });
     return written;
   });
@@ -50,24 +50,12 @@ export const rollBackWorkspace = (
     return changed;
   });
 
-/** One that is not there may never have been, or have been removed: only the journal knows. */
-async function onWorkspace<T>(
+/** One that is not there may never have been, or have been removed. */
+const onWorkspace = <T>(
   { table, ports }: Services,
   pid: ProcessId,
   work: (process: Process) => Promise<T>,
-): Promise<T> {
-  try {
-    return await table.with(pid, work);
-  } catch (error) {
-    const missing = OsError.is(error, "not_found") && error.data["what"] === "workspace";
-    if (!missing || !(await wasRemoved(ports.store, pid))) throw error;
-    throw new OsError(
-      "not_found",
-      `The workspace of ${pid} was removed, and with it all that was kept of it. \`reeve journal ${pid}\` says when, and by whom.`,
-      { data: { what: "workspace", id: pid } },
-    );
-  }
-}
+): Promise<T> => orRemoved(ports, pid, () => table.with(pid, work));
 
 function assertStill({ pid, record }: Process): void {
   if (record.state === "exited" || record.state === "stopped") return;

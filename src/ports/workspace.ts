@@ -58,15 +58,16 @@ export type Removal = { readonly pid: ProcessId; readonly by: string; readonly l
 export interface Workspaces {
   /** Made at first use, found again afterwards, over restarts. Every one that is opened must be closed. */
   open(pid: ProcessId, spec: WorkspaceSpec): Promise<Workspace>;
-  /** What differs from how it began or was last written back (`null`), or from how it stood before a call. Rejects with `not_found` where there is none. */
+  /** What differs from how it began or was last written back (`null`), or from how it stood before a call. Rejects with `not_found` where there is none, or that is not kept. */
   diff(pid: ProcessId, from: number | null): Promise<Differences>;
   /** The calls before which it was kept, oldest first. The oldest give way when all together would take too much room. */
   snapshots(pid: ProcessId): Promise<readonly number[]>;
   /**
    * Writes the differences back to the folder that it began as a copy of. Rejects with `conflict` for what changed there
-   * meanwhile; nothing is then written. After a crash in the middle it is simply asked for again.
+   * meanwhile; nothing is then written. After a crash in the middle it is simply asked for again. What differs at or below the paths
+   * `except` is not written, and goes on to differ.
    */
-  commit(pid: ProcessId): Promise<Differences>;
+  commit(pid: ProcessId, except?: readonly string[]): Promise<Differences>;
   /** Puts it back to how it began or was last written back (`null`), or how it stood before a call. Answers with what that changed. */
   rollback(pid: ProcessId, to: number | null): Promise<Differences>;
   /** All that there are, by their processes, in the order of pids. */

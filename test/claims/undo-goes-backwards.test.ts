@@ -143,7 +143,7 @@ describe("taking back", () => {
   it("holds: the last is taken back first, once, and stands in the journal of the process that had done it", async () => {
     const whole = await world();
     const { by, result } = await whole.takeBack();
-    expect(result).toMatchObject({ undone: [1, 0], failed: null });
+    expect(result).toMatchObject({ undone: [{ call: 1 }, { call: 0 }], failed: null });
     expect(whole.shop.asked).toEqual(["order", "ship", "recall", "cancel"]);
     expect([whole.shop.orders.size, whole.shop.parcels.size]).toEqual([0, 0]);
     expect(await undone(whole)).toEqual([

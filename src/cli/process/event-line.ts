@@ -40,7 +40,7 @@ export class EventLines {
       case "egress.ended":
         return `${header.n} ${header.status === 0 ? "ended" : header.status}: ${header.sentBytes} bytes sent, ${header.receivedBytes} received`;
       case "workspace.changed":
-        return `${header.what} ${header.before === null ? "(as it began)" : `(before #${header.before})`} by ${oneLine(header.by)}`;
+        return `${header.what}${stateText(header)} by ${oneLine(header.by)}`;
       case "call.undone":
         return `#${header.call} undone by ${header.by}`;
       case "process.reclassed":
@@ -70,6 +70,12 @@ export class EventLines {
     const usage = usageText(header);
     return `${call} → ${usage === "" ? "" : `(${usage}) `}${outcomeText(header.syscall, payloads["value"])}${settled}`;
   }
+}
+
+/** Which state of the workspace was kept, or gone back to. */
+function stateText({ what, before }: Extract<EventHeader, { kind: "workspace.changed" }>): string {
+  if (before !== null) return ` (before #${before})`;
+  return what === "rollback" ? " (as it began or was last written back)" : "";
 }
 
 function egressText(header: Extract<EventHeader, { kind: "egress.requested" }>, request: Json | undefined): string {

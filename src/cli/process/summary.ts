@@ -22,15 +22,20 @@ export const summaryDocument = ({ row, requests, why }: Summary): object => {
   return { kind: "summary", pid, agent, state, exit, spent, events, waits, requests, ended: why };
 };
 
-/** `lastSaid`: what stands on the screen already. `server`: where the process goes on, or null. */
-export function summaryLines(
-  context: Context,
-  summary: Summary,
-  { lastSaid, server }: { readonly lastSaid: string; readonly server: string | null },
-): string[] {
+type Seen = {
+  /** What stands on the screen already. */
+  readonly lastSaid: string;
+  /** Where the process goes on, or null. */
+  readonly server: string | null;
+  /** Whether it was seen to work in its workspace. */
+  readonly worked: boolean;
+};
+
+export function summaryLines(context: Context, summary: Summary, { lastSaid, server, worked }: Seen): string[] {
   const { row } = summary;
-  if (row.exit !== null) return [...exitLines(context, row, lastSaid), "", ...closer(context, row)];
-  if (summary.why === "waiting") return [...waitingLines(context, summary, server), "", ...closer(context, row)];
+  const more = closer(context, row, worked);
+  if (row.exit !== null) return [...exitLines(context, row, lastSaid), "", ...more];
+  if (summary.why === "waiting") return [...waitingLines(context, summary, server), "", ...more];
   return detachedLines(context, row, server);
 }
 
@@ -85,10 +90,12 @@ function detachedLines(context: Context, row: ProcessRow, server: string | null)
 }
 
 /** What to type to look closer, with what it shows where there is room for it. */
-function closer(context: Context, row: ProcessRow): string[] {
-  const journal = [context.typed(`journal ${row.pid}`), "each event"] as const;
-  const replay = [context.typed(`replay ${row.pid} --verify`), "the same run again, from its journal"] as const;
-  const lines = pairs(row.exit === null ? [journal] : [journal, replay], (text) => text);
+function closer(context: Context, row: ProcessRow, worked: boolean): string[] {
+  const ways: (readonly [command: string, what: string])[] = [[context.typed(`journal ${row.pid}`), "each event"]];
+  if (worked) ways.push([context.typed(`diff ${row.pid}`), "what it changed in its workspace"]);
+  if (row.exit !== null)
+    ways.push([context.typed(`replay ${row.pid} --verify`), "the same run again, from its journal"]);
+  const lines = pairs(ways, (text) => text);
   const fits = lines.every((line) => line.length <= (context.screen.columns ?? line.length));
-  return fits ? lines : row.exit === null ? [journal[0]] : [journal[0], replay[0]];
+  return fits ? lines : ways.map(([command]) => command);
 }

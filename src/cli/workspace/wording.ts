@@ -1,7 +1,7 @@
 // Differences of a workspace in words and colours.
 import type { Change, Differences } from "../../abi/reports.ts";
 import type { Context } from "../context.ts";
-import { counted } from "../terminal/figures.ts";
+import { count, counted } from "../terminal/figures.ts";
 import { oneLine, plain } from "../terminal/text.ts";
 
 type Lines = { readonly added: number; readonly removed: number };
@@ -15,28 +15,47 @@ function linesOf(diff: string | undefined): Lines {
 
 const MARK = { added: "A", changed: "M", removed: "D" } as const;
 
-/** One line for a change: its mark, its path, how many lines or bytes. */
+/** One line for a change: its mark, its path, where a link leads, how many lines or bytes. */
 export function changeLine({ screen }: Context, change: Change): string {
   const { green, yellow, red, dim } = screen.paint;
   const paint = { added: green, changed: yellow, removed: red }[change.change];
-  const path = oneLine(change.path) + (change.kind === "folder" ? "/" : change.kind === "link" ? " (link)" : "");
-  return `${paint(MARK[change.change])} ${path}${dim(figuresOf(change))}`;
+  const path = oneLine(change.path) + (change.kind === "folder" ? "/" : linkText(change.target));
+  const out = change.leadsOut === true ? red("  leads out: not written back") : "";
+  return `${paint(MARK[change.change])} ${path}${dim(figuresOf(change))}${out}`;
 }
 
-function figuresOf({ diff, kind, sizeBytes, mode }: Change): string {
+const linkText = (target: string | undefined): string => (target === undefined ? "" : ` → ${oneLine(target)}`);
+
+const WHY_UNSHOWN = { binary: "binary", long: "too long to show", room: "not shown" } as const;
+
+function figuresOf(change: Change): string {
+  const { diff, mode, moved, unshown, before } = change;
   const { added, removed } = linesOf(diff);
-  const size = diff === undefined ? (kind === "file" ? counted(sizeBytes, "byte") : "") : `+${added} -${removed}`;
-  const text = [size, mode === undefined ? "" : `${mode.from} → ${mode.to}`].filter((part) => part !== "").join(", ");
-  return text === "" ? "" : `  ${text}`;
+  const parts = [
+    moved === undefined ? "" : `${change.change === "added" ? "moved from" : "moved to"} ${oneLine(moved)}`,
+    before === undefined || before.kind === change.kind ? "" : `was a ${before.kind}`,
+    before?.target === undefined || before.kind !== change.kind ? "" : `was${linkText(before.target)}`,
+    diff === undefined ? bytesText(change) : `+${added} -${removed}`,
+    unshown === undefined ? "" : WHY_UNSHOWN[unshown],
+    mode === undefined ? "" : `${mode.from} → ${mode.to}`,
+  ].filter((part) => part !== "");
+  return parts.length === 0 ? "" : `  ${parts.join(", ")}`;
 }
 
-/** `n files, +a -b`. */
+/** Of a file whose lines are not told; nothing where only its permissions differ. */
+function bytesText({ kind, sizeBytes, before, unshown, mode }: Change): string {
+  if (kind !== "file" || (mode !== undefined && unshown === undefined && before?.sizeBytes === sizeBytes)) return "";
+  const was = before?.kind === "file" && before.sizeBytes !== sizeBytes ? `${count(before.sizeBytes)} → ` : "";
+  return was + counted(sizeBytes, "byte");
+}
+
+/** `n changes, +a -b`. */
 export function summary({ changes, more }: Pick<Differences, "changes" | "more">): string {
   const all = changes.map(({ diff }) => linesOf(diff));
   const added = all.reduce((sum, one) => sum + one.added, 0);
   const removed = all.reduce((sum, one) => sum + one.removed, 0);
   const some = all.length > 0 && changes.some(({ diff }) => diff !== undefined);
-  return `${counted(changes.length + more, "file")}${some ? `, +${added} -${removed}` : ""}`;
+  return `${counted(changes.length + more, "change")}${some ? `, +${added} -${removed}` : ""}`;
 }
 
 /** The lines of a unified diff, coloured. */

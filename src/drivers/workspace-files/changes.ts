@@ -2,7 +2,8 @@
 import { createTwoFilesPatch } from "diff";
 import { WORKSPACE_CHANGES_MAX, WORKSPACE_DIFF_BYTES_MAX } from "../../abi/limits.ts";
 import type { Change, Differences } from "../../abi/reports.ts";
-import { shownPath } from "./beneath.ts";
+import { type Name, shownPath } from "./beneath.ts";
+import { staysInside } from "./links.ts";
 import type { Objects } from "./objects.ts";
 import type { Difference, Entry } from "./tree.ts";
 
@@ -25,16 +26,18 @@ export function changesOf(
   { texts }: { readonly texts: boolean },
 ): Omit<Differences, "leftOut"> {
   const told = all.filter((one, index) => tells(one, all[index + 1]));
+  const moves = movesIn(told);
   const changes: Change[] = [];
   let pathsLeft = PATHS_CHARACTERS_MAX;
   let textsLeft = texts ? DIFFS_CHARACTERS_MAX : 0;
   for (const one of told) {
-    const change = changeOf(one);
+    const moved = moves.get(one);
+    const change = { ...changeOf(one), ...(moved === undefined ? {} : { moved: shownPath(moved) }) };
     pathsLeft -= change.path.length;
     if (changes.length >= WORKSPACE_CHANGES_MAX || pathsLeft < 0) break;
-    const diff = textsLeft > 0 ? diffOf(one, objects) : undefined;
-    textsLeft -= diff?.length ?? 0;
-    changes.push(diff !== undefined && textsLeft >= 0 ? { ...change, diff } : change);
+    const shown = texts && moved === undefined ? shownOf(one, { objects, room: textsLeft }) : {};
+    textsLeft -= shown.diff?.length ?? 0;
+    changes.push({ ...change, ...shown });
   }
   return { changes, more: told.length - changes.length };
 }
@@ -51,45 +54,79 @@ function changeOf({ path, before, after }: Difference): Change {
   const entry = after ?? before;
   const [from, to] = [modeOf(before), modeOf(after)];
   const mode = from !== undefined && to !== undefined && from !== to ? { from: octal(from), to: octal(to) } : undefined;
+  const target = entry?.kind === "link" ? entry.target : undefined;
   return {
     path: shownPath(path),
     change: before === undefined ? "added" : after === undefined ? "removed" : "changed",
-    kind: entry?.kind ?? "file",
-    sizeBytes: entry?.kind === "file" ? entry.size : 0,
+    ...sideOf(entry),
+    ...(before !== undefined && after !== undefined && { before: sideOf(before) }),
     ...(mode && { mode }),
+    ...(after !== undefined && target !== undefined && !staysInside(path, target) && { leadsOut: true }),
   };
+}
+
+const sideOf = (entry: Entry | undefined): Pick<Change, "kind" | "sizeBytes" | "target"> => ({
+  kind: entry?.kind ?? "file",
+  sizeBytes: entry?.kind === "file" ? entry.size : 0,
+  ...(entry?.kind === "link" ? { target: shownPath(entry.target) } : {}),
+});
+
+/** Files that were only moved: for each that was removed or added, where its content is now, or was. Each is paired once. */
+function movesIn(all: readonly Difference[]): ReadonlyMap<Difference, Name> {
+  const gone = new Map<string, Difference[]>();
+  for (const one of all)
+    if (one.before?.kind === "file" && one.after === undefined && one.before.size > 0)
+      gone.set(one.before.hash, [...(gone.get(one.before.hash) ?? []), one]);
+  const moves = new Map<Difference, Name>();
+  for (const one of all) {
+    if (one.before !== undefined || one.after?.kind !== "file") continue;
+    const from = gone.get(one.after.hash)?.shift();
+    if (from === undefined) continue;
+    moves.set(one, from.path).set(from, one.path);
+  }
+  return moves;
 }
 
 const octal = (mode: number): string => mode.toString(8).padStart(3, "0");
 
-function diffOf({ path, before, after }: Difference, objects: Objects): string | undefined {
+type Shown = Pick<Change, "diff" | "unshown">;
+
+/** The lines that differ, or why they are not shown; nothing where no contents of files do. */
+function shownOf({ path, before, after }: Difference, { objects, room }: { objects: Objects; room: number }): Shown {
+  if (before?.kind !== "file" && after?.kind !== "file") return {};
+  if (before?.kind === "file" && after?.kind === "file" && before.hash === after.hash) return {};
+  if (room <= 0) return { unshown: "room" };
   const [from, to] = [textOf(before, objects), textOf(after, objects)];
-  if (from === undefined || to === undefined || from === to) return undefined;
-  const shown = shownPath(path).replaceAll("\n", "\\n");
+  if ("unshown" in from) return from;
+  if ("unshown" in to) return to;
+  if (from.text === to.text) return {};
+  const name = shownPath(path).replaceAll("\n", "\\n");
   const [one, other] = [
-    before === undefined ? "/dev/null" : `a/${shown}`,
-    after === undefined ? "/dev/null" : `b/${shown}`,
+    before === undefined ? "/dev/null" : `a/${name}`,
+    after === undefined ? "/dev/null" : `b/${name}`,
   ];
-  const patch = createTwoFilesPatch(one, other, from, to, undefined, undefined, {
+  const patch = createTwoFilesPatch(one, other, from.text, to.text, undefined, undefined, {
     context: 3,
     maxEditLength: EDITS_MAX,
   });
   // Without the line of equals signs that stands above it.
-  return patch?.replace(/^=+\n/, "");
+  const diff = patch?.replace(/^=+\n/, "");
+  if (diff === undefined) return { unshown: "long" };
+  return diff.length > room ? { unshown: "room" } : { diff };
 }
 
-/** The text of one side: empty where there is nothing, the target of a link; undefined for what is no text of moderate size. */
-function textOf(entry: Entry | undefined, objects: Objects): string | undefined {
-  if (entry === undefined) return "";
-  if (entry.kind === "folder") return undefined;
-  if (entry.kind === "link") return `${shownPath(entry.target)}\n`;
-  if (entry.size > WORKSPACE_DIFF_BYTES_MAX) return undefined;
+type Text = { readonly text: string } | { readonly unshown: "binary" | "long" };
+
+/** The text of one side: empty where there is no file. */
+function textOf(entry: Entry | undefined, objects: Objects): Text {
+  if (entry?.kind !== "file") return { text: "" };
+  if (entry.size > WORKSPACE_DIFF_BYTES_MAX) return { unshown: "long" };
   const bytes = objects.read(entry.hash);
-  if (bytes.includes(0)) return undefined;
+  if (bytes.includes(0)) return { unshown: "binary" };
   try {
-    return utf8.decode(bytes);
+    return { text: utf8.decode(bytes) };
   } catch {
     // Not UTF-8: no text that lines could be shown of.
-    return undefined;
+    return { unshown: "binary" };
   }
 }

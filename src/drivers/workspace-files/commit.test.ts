@@ -5,7 +5,8 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { staysInside } from "./commit.ts";
+import { staysInside } from "./links.ts";
+import type { Shelf } from "./shelf.ts";
 import { writeRecord } from "./record.ts";
 import { picture, shelfOf } from "./scene.fake.ts";
 
@@ -190,4 +191,69 @@ test("after a death in the middle it is asked for again, and does what is left",
   expect(Object.keys(picture(source)).sort()).toEqual(Object.keys(picture(live)).sort());
   expect(fs.readFileSync(join(source, "a.txt"), "utf8")).toBe("mine\n");
   expect(fs.readFileSync(join(source, "399"), "utf8")).toBe("399");
+});
+
+describe("what is left out", () => {
+  const change = (live: string): void => {
+    fs.writeFileSync(join(live, "a.txt"), "changed\n");
+    fs.symlinkSync("/etc", join(live, "out"));
+    fs.rmSync(join(live, "b.txt"));
+    fs.mkdirSync(join(live, "made/deep"), { recursive: true });
+    for (const path of ["made/x", "made/deep/y"]) fs.writeFileSync(join(live, path), path);
+  };
+  const told = (shelf: Shelf): string[] => shelf.diff(null).changes.map((one) => `${one.change} ${one.path}`);
+
+  test("is not written, and goes on to differ, until it is", () => {
+    const { shelf, live, source, again } = shelfOf(begin);
+    change(live);
+    const before = picture(source);
+    expect(() => shelf.commit(["a.txt"])).toThrow(/lead out of it.*--except/);
+    expect(picture(source)).toEqual(before);
+    const { changes } = shelf.commit(["out", "b.txt", "made/deep"]);
+    expect(changes.map(({ path }) => path)).toEqual(["a.txt", "made/x"]);
+    expect(Object.keys(picture(source))).toEqual(expect.arrayContaining(["b.txt", "made/x"]));
+    expect(picture(source)["made/deep"]).toBeUndefined();
+    expect(told(again())).toEqual(["removed b.txt", "added made/deep/y", "added out"]);
+    fs.rmSync(join(live, "out"));
+    expect(
+      again()
+        .commit()
+        .changes.map(({ path }) => path),
+    ).toEqual(["b.txt", "made/deep/y"]);
+    expect(told(again())).toEqual([]);
+    expect(picture(source)).toEqual({ ...picture(live), "a.txt": picture(source)["a.txt"] });
+  });
+
+  test("may be all of a folder, made or removed, or a file in one that is gone", () => {
+    const { shelf, live, source } = shelfOf(begin);
+    change(live);
+    fs.rmSync(join(live, "inner"), { recursive: true });
+    shelf.commit(["out", "made", "inner/c.txt"]);
+    expect(Object.keys(picture(source)).sort()).toEqual(["a.txt", "inner", "inner/c.txt"]);
+    expect(told(shelf)).toEqual(["removed inner/c.txt", "added made/deep/y", "added made/x", "added out"]);
+  });
+
+  test("must differ, be inside, and be possible; otherwise nothing is written", () => {
+    const { shelf, live, source } = shelfOf(begin);
+    change(live);
+    fs.rmSync(join(live, "inner"), { recursive: true });
+    fs.writeFileSync(join(live, "inner"), "a file now");
+    const before = picture(source);
+    for (const path of ["nothing", "../x", "made/dee", "", "."])
+      expect(() => shelf.commit(["out", path]), path).toThrow(expect.objectContaining({ code: "invalid_argument" }));
+    expect(() => shelf.commit(["out", "inner/c.txt"])).toThrow(/inner\/c.txt cannot be left out/);
+    expect(picture(source)).toEqual(before);
+    expect(shelf.commit(["out", "inner"]).changes.map(({ path }) => path)).toContain("a.txt");
+    expect(picture(source)["inner/c.txt"]).toBe(before["inner/c.txt"]);
+  });
+
+  test("of a conflict lets the rest be written", () => {
+    const { shelf, live, source } = shelfOf(begin);
+    change(live);
+    fs.writeFileSync(join(source, "a.txt"), "somebody else's\n");
+    expect(() => shelf.commit(["out"])).toThrow(conflict("a.txt"));
+    shelf.commit(["out", "a.txt"]);
+    expect(fs.readFileSync(join(source, "a.txt"), "utf8")).toBe("somebody else's\n");
+    expect(fs.existsSync(join(source, "b.txt"))).toBe(false);
+  });
 });

@@ -31,6 +31,7 @@ import {
   using,
   walk,
 } from "./beneath.ts";
+import { staysInside } from "./links.ts";
 import type { Objects } from "./objects.ts";
 import { type Difference, type Entry } from "./tree.ts";
 
@@ -156,26 +157,13 @@ function sumOf(file: number): string {
   }
 }
 
-/**
- * A link may lead up, at its beginning and no further than to the root, and then down. Anything else could lead out of the folder,
- * by itself or by way of another link.
- */
-export function staysInside(path: Name, target: Name): boolean {
-  if (target.startsWith("/")) return false;
-  const depth = path.split("/").length - 1;
-  const names = target.split("/").filter((name) => name !== "" && name !== ".");
-  const ups = names.findIndex((name) => name !== "..");
-  const up = ups === -1 ? names.length : ups;
-  return up <= depth && !names.slice(up).includes("..");
-}
-
 function refuseLinks(work: readonly Difference[]): void {
   const bad = work.filter(({ path, after }) => after?.kind === "link" && !staysInside(path, after.target));
   if (bad.length === 0) return;
   const paths = bad.map(({ path }) => shownPath(path));
   throw new OsError(
     "invalid_argument",
-    `Links in the workspace lead out of it, and are not written back: ${listed(paths)}. Nothing was written. Remove them, or make them relative to what is inside.`,
+    `Links in the workspace lead out of it, and are not written back: ${listed(paths)}. Nothing was written. Leave them out (\`reeve commit --except PATH\`).`,
     { data: { issues: paths.slice(0, SHOWN_MAX).map((path) => `${path}: leads out`) } },
   );
 }
@@ -188,7 +176,7 @@ function conflict(paths: readonly Name[]): OsError {
   const shown = paths.map(shownPath);
   return new OsError(
     "conflict",
-    `The folder was changed meanwhile where the workspace was changed too: ${listed(shown)}. Nothing was written. Bring the folder back to what it was there, or to what the workspace has, and say it again.`,
+    `The folder was changed meanwhile where the workspace was changed too: ${listed(shown)}. Nothing was written. Bring the folder back to what it was there, or to what the workspace has, and say it again; or leave these out (\`reeve commit --except PATH\`).`,
     { data: { what: "paths", id: shown[0] ?? "", paths: shown.slice(0, SHOWN_MAX) } },
   );
 }

@@ -16,6 +16,10 @@ export type Record = {
   readonly base: string;
   /** What of the folder was not copied. */
   readonly leftOut: readonly LeftOut[];
+  /** The last calls before which it had been kept when it was put back; -1 for none. */
+  readonly putBackAfter?: readonly number[];
+  /** The last call whose state gave way to later ones; absent while all are there. */
+  readonly forgotten?: number;
   /** A tree that is being written back; there only while that is under way, or was cut off. */
   readonly committing?: string;
 };

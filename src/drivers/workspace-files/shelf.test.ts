@@ -37,7 +37,42 @@ test("it begins as a copy, and tells what was added, changed and removed", () =>
     ["new.bin", "added", "file"],
   ]);
   expect(changes[0]?.diff).toBe("--- a/a.txt\n+++ b/a.txt\n@@ -1,2 +1,2 @@\n one\n-two\n+zwei\n");
-  expect(changes.at(-1)).toEqual({ path: "new.bin", change: "added", kind: "file", sizeBytes: 3 });
+  expect(changes.at(-1)).toEqual({ path: "new.bin", change: "added", kind: "file", sizeBytes: 3, unshown: "binary" });
+});
+
+test("what lines do not tell is told: sizes, why none are shown, moves, where links lead, and what something was", () => {
+  const { shelf, live } = shelfOf((source) => {
+    begin(source);
+    fs.writeFileSync(join(source, "long"), "x\n".repeat(200_000));
+    fs.writeFileSync(join(source, "bin"), Buffer.from([0, 1]));
+    fs.writeFileSync(join(source, "old"), "content");
+    fs.writeFileSync(join(source, "turns"), "a file");
+    fs.symlinkSync("a.txt", join(source, "link"));
+  });
+  fs.appendFileSync(join(live, "long"), "x");
+  fs.appendFileSync(join(live, "bin"), "x");
+  fs.renameSync(join(live, "old"), join(live, "moved"));
+  for (const name of ["turns", "link"]) fs.rmSync(join(live, name));
+  fs.symlinkSync("inner/../../up", join(live, "turns"));
+  fs.symlinkSync("inner", join(live, "link"));
+  const file = { kind: "file" } as const;
+  expect(shelf.diff(null).changes.map(({ diff: _, ...change }) => change)).toEqual([
+    { path: "bin", change: "changed", ...file, sizeBytes: 3, before: { ...file, sizeBytes: 2 }, unshown: "binary" },
+    {
+      ...{ path: "link", change: "changed", kind: "link", sizeBytes: 0, target: "inner" },
+      before: { kind: "link", sizeBytes: 0, target: "a.txt" },
+    },
+    {
+      ...{ path: "long", change: "changed", ...file, sizeBytes: 400_001, before: { ...file, sizeBytes: 400_000 } },
+      unshown: "long",
+    },
+    { path: "moved", change: "added", ...file, sizeBytes: 7, moved: "old" },
+    { path: "old", change: "removed", ...file, sizeBytes: 7, moved: "moved" },
+    {
+      ...{ path: "turns", change: "changed", kind: "link", sizeBytes: 0, target: "inner/../../up", leadsOut: true },
+      before: { ...file, sizeBytes: 6 },
+    },
+  ]);
 });
 
 test("whether a file can be run is a change", () => {
@@ -60,8 +95,28 @@ test("each state is kept once for a call, and found again after a restart", () =
   expect(fs.readFileSync(join(live, "a.txt"), "utf8")).toBe("one\ntwo\n");
   later.rollback(12);
   expect(fs.readFileSync(join(live, "a.txt"), "utf8")).toBe("later");
-  expect(() => later.rollback(4)).toThrow(expect.objectContaining({ code: "not_found" }));
-  expect(() => later.diff(4)).toThrow(/#3, #12/);
+  expect(() => later.rollback(13)).toThrow(expect.objectContaining({ code: "not_found" }));
+  expect(() => later.diff(13)).toThrow(/#3, #12/);
+});
+
+test("before a call that changed nothing it stood as before the next one that did; not where it was put back between", () => {
+  const { shelf, live, again } = shelfOf(begin);
+  const at = (call: number): string => {
+    shelf.rollback(call);
+    return fs.readFileSync(join(live, "a.txt"), "utf8");
+  };
+  for (const call of [3, 8]) {
+    shelf.snapshot(call);
+    fs.writeFileSync(join(live, "a.txt"), `after ${call}`);
+  }
+  shelf.snapshot(12);
+  expect([at(1), at(4), at(8), at(11)]).toEqual(["one\ntwo\n", "after 3", "after 3", "after 8"]);
+  fs.writeFileSync(join(live, "a.txt"), "after 12");
+  shelf.rollback(3);
+  shelf.snapshot(20);
+  expect([at(11), at(20)]).toEqual(["after 8", "one\ntwo\n"]);
+  expect(() => shelf.diff(15)).toThrow(/before call 15 is not kept/);
+  expect(() => again().diff(15)).toThrow(/before call 15 is not kept/);
 });
 
 test("a change that leaves size and times as they were is seen, if it was made after the file was kept", () => {
@@ -138,7 +193,7 @@ describe("hostile trees", () => {
     const before = picture(live);
     shelf.snapshot(1);
     const { changes } = shelf.diff(null);
-    expect(changes.find(({ path }) => path === "evil")?.diff).toContain("+/etc/passwd\n");
+    expect(changes.find(({ path }) => path === "evil")?.target).toBe("/etc/passwd");
     expect(JSON.stringify(changes)).not.toContain("root:");
     shelf.rollback(null);
     expect(picture(live)["inner/run"]).toMatch(/^file 755/);

@@ -15,7 +15,7 @@ import {
   WORKSPACE_KEPT_SIZES_MAX,
 } from "../../abi/limits.ts";
 import type { Differences, LeftOut } from "../../abi/reports.ts";
-import { openRoot, ownerOf, shownPath, using } from "./beneath.ts";
+import { namesOf, openRoot, ownerOf, shownPath, using } from "./beneath.ts";
 import { changesOf } from "./changes.ts";
 import { commit, toWrite } from "./commit.ts";
 import { syncFileSystem } from "./disk.ts";
@@ -23,7 +23,8 @@ import { Objects } from "./objects.ts";
 import { readSnapshots, type Record, removeSnapshot, writeRecord, writeSnapshot } from "./record.ts";
 import { restore } from "./restore.ts";
 import { type FileCache, type Kept, scan } from "./scan.ts";
-import { type Difference, differences } from "./tree.ts";
+import { type Difference, differences, isAtOrBelow } from "./tree.ts";
+import { putBack } from "./partial.ts";
 
 export const boundsOf = (diskBytes: number) => ({
   entriesMax: WORKSPACE_ENTRIES_MAX,
@@ -95,6 +96,8 @@ export class Shelf {
     this.#sweep();
     for (const call of this.snapshots) {
       if (this.#objects.bytes <= max || call === newest) return;
+      const { putBackAfter = [], ...record } = this.#record;
+      this.#put({ ...record, forgotten: call, putBackAfter: putBackAfter.filter((after) => after > call) });
       this.#snapshots.delete(call);
       removeSnapshot(this.#folder, call);
       this.#sweep();
@@ -108,13 +111,26 @@ export class Shelf {
 
   #stateAt(call: number | null): string {
     if (call === null) return this.#record.base;
-    const tree = this.#snapshots.get(call);
+    const tree = this.#snapshots.get(call) ?? this.#treeBetween(call);
     if (tree !== undefined) return tree;
     const kept =
       this.snapshots.length === 0 ? "It was kept before no call." : `It was kept before ${listed(this.snapshots)}.`;
-    throw new OsError("not_found", `The workspace was not kept before call ${call}, or not so long. ${kept}`, {
-      data: { what: "snapshot", id: `${call}` },
-    });
+    throw new OsError(
+      "not_found",
+      `How the workspace stood before call ${call} is not kept, or not any more. ${kept}`,
+      {
+        data: { what: "snapshot", id: `${call}` },
+      },
+    );
+  }
+
+  /** Before a call that changed nothing it stood as before the next one that did, unless it was put back between. */
+  #treeBetween(call: number): string | undefined {
+    const { forgotten = -1, putBackAfter = [] } = this.#record;
+    const before = this.snapshots.findLast((kept) => kept < call) ?? -1;
+    const next = this.snapshots.find((kept) => kept > call);
+    if (next === undefined || call <= forgotten || putBackAfter.includes(before)) return undefined;
+    return this.#snapshots.get(next);
   }
 
   #between(before: string, after: string): Difference[] {
@@ -141,6 +157,9 @@ export class Shelf {
 
   rollback(to: number | null): Differences {
     const target = this.#stateAt(to);
+    const last = this.snapshots.at(-1) ?? -1;
+    const { putBackAfter = [] } = this.#record;
+    if (!putBackAfter.includes(last)) this.#put({ ...this.#record, putBackAfter: [...putBackAfter, last] });
     return this.within((root) => {
       const now = this.#keep(root, true);
       restore(root, { now: now.tree, to: target }, { objects: this.#objects, owner: ownerOf(root) });
@@ -148,7 +167,8 @@ export class Shelf {
     });
   }
 
-  commit(): Differences {
+  /** `except`: paths that stay as they are, here and there; what differs at or below them goes on to differ. */
+  commit(except: readonly string[] = []): Differences {
     const { from } = this.#record;
     if (from === null)
       throw new OsError(
@@ -159,12 +179,29 @@ export class Shelf {
     const { tree, leftOut } = this.within((root) => this.#keep(root));
     this.#objects.sync(syncFileSystem);
     const { base } = this.#record;
-    using(openTarget(from), (root) => {
+    const written = using(openTarget(from), (root) => {
       // What a crash has cut off is finished first: some of it may be there already.
       if (this.#record.committing !== undefined) this.#write(root, this.#record.committing, []);
-      this.#write(root, tree, leftOut);
+      const chosen = this.#without(tree, except);
+      this.#write(root, chosen, leftOut);
+      return chosen;
     });
-    return this.#told(toWrite(this.#writable(base, tree, leftOut)), leftOut, true);
+    return this.#told(toWrite(this.#writable(base, written, leftOut)), leftOut, true);
+  }
+
+  /** The tree, with these paths as they stand in the base. */
+  #without(tree: string, except: readonly string[]): string {
+    const { base } = this.#record;
+    const all = this.#between(base, tree);
+    let chosen = tree;
+    for (const path of except) {
+      const names = namesOf(path);
+      const at = names.join("/");
+      if (names.length === 0 || !all.some((one) => isAtOrBelow(one.path, at))) throw nothingAt(path);
+      chosen = putBack(chosen, { to: base, names, objects: this.#objects });
+    }
+    if (chosen !== tree) this.#objects.sync(syncFileSystem);
+    return chosen;
   }
 
   /** What could not be looked at in the workspace is not taken for removed. */
@@ -194,6 +231,11 @@ export class Shelf {
     this.#record = record;
   }
 }
+
+const nothingAt = (path: string): OsError =>
+  new OsError("invalid_argument", `Nothing differs at ${path}, so it cannot be left out. Nothing was written.`, {
+    data: { issues: [`except: ${path} is no path of a difference`] },
+  });
 
 function openTarget(from: string): number {
   try {

@@ -58,6 +58,8 @@ const isSame = (a: Entry | undefined, b: Entry | undefined): boolean => {
   return a.kind === b.kind && a.mode === b.mode && a.hash === b.hash;
 };
 
+export const isAtOrBelow = (path: Name, above: Name): boolean => path === above || path.startsWith(`${above}/`);
+
 /** What differs, in the order of paths, a folder before what is in it. Folders whose contents alone differ are not named themselves. */
 export function differences(before: string, after: string, load: (hash: string) => Tree): Difference[] {
   const found: Difference[] = [];

@@ -101,7 +101,8 @@ class FileWorkspaces implements Workspaces {
 
   diff = (pid: ProcessId, from: number | null) => this.#briefly(pid, () => this.#order("diff", pid, from));
   snapshots = (pid: ProcessId) => this.#briefly(pid, () => this.#order("snapshots", pid));
-  commit = (pid: ProcessId) => this.#briefly(pid, () => this.#order("commit", pid));
+  commit = (pid: ProcessId, except: readonly string[] = []) =>
+    this.#briefly(pid, () => this.#order("commit", pid, except));
   rollback = (pid: ProcessId, to: number | null) => this.#briefly(pid, () => this.#order("rollback", pid, to));
 
   async list(): Promise<readonly ProcessId[]> {
