@@ -85,6 +85,7 @@ const oauthSchema = z
   });
 
 const mcpIsolation = z.enum(["process", "none"]);
+const tableName = z.string().regex(/^\w+(\.\w+)?$/, "is not the name of a table, or a schema's and a table's");
 
 const sourceSchema = z.discriminatedUnion("type", [
   z.strictObject({
@@ -148,6 +149,8 @@ const sourceSchema = z.discriminatedUnion("type", [
     /** Rows that a statement may answer with, or change. */
     rowsMax: z.int().positive().max(100_000).default(1_000),
     timeoutMs: z.int().positive().max(3_600_000).default(30_000),
+    /** A table (`key`, `content`) of this database in which each change leaves its mark, so that after a crash nobody has to be asked. */
+    reconcile: z.strictObject({ table: tableName }).optional(),
     ...toolOverrides,
   }),
 ]);

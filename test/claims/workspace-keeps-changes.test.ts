@@ -18,7 +18,7 @@ import { systemClock } from "../../src/drivers/system/clock.ts";
 import { createWorkspaces } from "../../src/drivers/workspace-files/workspaces.ts";
 import type { Workspace, Workspaces } from "../../src/ports/workspace.ts";
 import { filesTools } from "../../src/tools/builtin/files.ts";
-import { inWorkspace } from "../../src/tools/builtin/place.ts";
+import { inWorkspace } from "../../src/tools/builtin/call-workspace.ts";
 import { createBuiltinSource } from "../../src/tools/builtin/source.ts";
 import { builtinTool } from "../../src/tools/builtin/tool.ts";
 import { createTools } from "../../src/tools/registry.ts";

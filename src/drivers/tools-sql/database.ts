@@ -82,6 +82,18 @@ export class SqlFault extends Error {
   }
 }
 
+/** A row in a table of the database's own, written in the transaction of a change: whoever finds it knows that the change was committed. */
+export type Claim = {
+  /** By name, or by schema and name. */
+  readonly table: readonly string[];
+  readonly key: string;
+  /** What is kept in it; asked for before the commit. */
+  readonly content: () => string;
+};
+
+export const quotedName = (table: readonly string[]): string =>
+  table.map((name) => `"${name.replaceAll('"', '""')}"`).join(".");
+
 export interface Database {
   readonly dialect: "PostgreSQL" | "SQLite";
   classify(text: string): Promise<Statement>;
@@ -91,8 +103,13 @@ export interface Database {
   perform(
     statement: Statement,
     params: readonly Json[],
-    bounds: Bounds & { readonly agree: (touched: Touched) => boolean },
+    bounds: Bounds & { readonly agree: (touched: Touched) => boolean; readonly claim?: Claim | undefined },
   ): Promise<boolean>;
+  /**
+   * What is kept under a claim; null if there is none, and then no transaction that began with it can commit any more. Rejects with
+   * `SqlFault` also where one still might.
+   */
+  claimed(claim: Pick<Claim, "table" | "key">, bounds: Bounds): Promise<string | null>;
   schema(bounds: Bounds): Promise<readonly Table[]>;
   close(): Promise<void>;
 }

@@ -9,7 +9,16 @@ import pg from "pg";
 import Cursor from "pg-cursor";
 import type { Json } from "../../abi/json.ts";
 import { classifyPostgres } from "./classify-postgres.ts";
-import { type Answer, type Bounds, type Database, SqlFault, type Table, type Touched } from "./database.ts";
+import {
+  type Answer,
+  type Bounds,
+  type Claim,
+  type Database,
+  quotedName,
+  SqlFault,
+  type Table,
+  type Touched,
+} from "./database.ts";
 import { schemaOfPostgres } from "./postgres-schema.ts";
 import { define, changeRows } from "./postgres-touched.ts";
 import type { Statement } from "./statement.ts";
@@ -54,10 +63,14 @@ class Postgres implements Database {
   async perform(
     statement: Statement,
     params: readonly Json[],
-    bounds: Bounds & { readonly agree: (touched: Touched) => boolean },
+    bounds: Bounds & { readonly agree: (touched: Touched) => boolean; readonly claim?: Claim | undefined },
   ): Promise<boolean> {
+    const { claim } = bounds;
     return this.#connected(bounds, async (connection) => {
       await connection.begin("READ WRITE");
+      // First of all: while this transaction can still commit, nobody else can have the key.
+      if (claim !== undefined)
+        await connection.run(`INSERT INTO ${quotedName(claim.table)} (key, content) VALUES ($1, '')`, [claim.key]);
       const beside = <T>(use: (transaction: Transaction) => Promise<T>): Promise<T> =>
         this.#connected(bounds, async (other) => {
           await other.begin("READ ONLY");
@@ -67,9 +80,32 @@ class Postgres implements Database {
         statement.does.kind === "definition"
           ? await define(connection, statement)
           : await changeRows(connection, statement, { params, rowsMax: bounds.rowsMax, beside });
-      const agreed = bounds.agree(touched);
+      const agreed = bounds.agree(claim === undefined ? touched : without(touched, claim));
+      if (agreed && claim !== undefined)
+        await connection.run(`UPDATE ${quotedName(claim.table)} SET content = $1 WHERE key = $2`, [
+          claim.content(),
+          claim.key,
+        ]);
       await (agreed ? connection.commit() : connection.run("ROLLBACK"));
       return agreed;
+    });
+  }
+
+  /** Takes the key itself, for which it waits until whoever has it commits or ends; and gives it back. */
+  async claimed({ table, key }: Pick<Claim, "table" | "key">, bounds: Bounds): Promise<string | null> {
+    return this.#connected(bounds, async (connection) => {
+      await connection.begin("READ WRITE");
+      const name = quotedName(table);
+      const taken = await connection.run(
+        `INSERT INTO ${name} (key, content) VALUES ($1, '') ON CONFLICT (key) DO NOTHING`,
+        [key],
+      );
+      const { rows } =
+        taken.affected > 0 ? { rows: [] } : await connection.run(`SELECT content FROM ${name} WHERE key = $1`, [key]);
+      await connection.run("ROLLBACK");
+      const [row] = rows;
+      if (taken.affected === 0 && row === undefined) throw new SqlFault("failed", `${key} was there and is gone.`);
+      return row?.[0] ?? null;
     });
   }
 
@@ -264,6 +300,15 @@ class Connection implements Transaction {
     const more = [detail, hint].filter((line) => line !== undefined && line !== "").join(" ");
     return new SqlFault("failed", `${textOf(error)} (SQLSTATE ${code ?? "?"})${more === "" ? "" : `. ${more}`}`, error);
   }
+}
+
+/** Of all that the server counts in the transaction, what the statement did: no statement touches the table of claims. */
+function without(touched: Touched, { table }: Claim): Touched {
+  const name = table.at(-1) ?? "";
+  return {
+    ...touched,
+    counts: touched.counts.filter((count) => count.table !== name && !count.table.endsWith(`.${name}`)),
+  };
 }
 
 const AS_TEXT = { getTypeParser: () => (text: unknown) => text } as unknown as pg.CustomTypesConfig;

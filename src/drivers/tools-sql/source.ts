@@ -6,18 +6,25 @@
 //   S2. What a preview ran is rolled back, always.
 //   S3. A call that was approved on a preview commits only if it touches what was shown; otherwise it is rolled back.
 //   S4. `done` is said only after the commit was answered; `unknown` only where a commit was sent and not answered.
+//   S5. Where a table is kept of what was done, a change and its row in it are one transaction, and no statement writes to it.
 import { errorRecord, OsError } from "../../abi/errors.ts";
 import type { Json, JsonObject } from "../../abi/json.ts";
+import type { ToolContent } from "../../abi/tools.ts";
 import type { CallOptions, Preview, SourceTool, ToolOutcome, ToolSource } from "../../ports/tools.ts";
 import { type Bounds, type Database, SqlFault, type Touched } from "./database.ts";
 import { differing, digestOf, volatileOf } from "./digest.ts";
 import { createPostgres } from "./postgres.ts";
 import { createSqlite } from "./sqlite.ts";
-import { checkFit, type Fit, type Statement } from "./statement.ts";
+import { checkFit, type Fit, refusal, type Statement } from "./statement.ts";
 import { ANSWER_BYTES_MAX } from "./values.ts";
 import { answerData, answerText, doneData, doneText, previewData, previewText, schemaText } from "./wording.ts";
 
-export type SqlConfig = { readonly rowsMax: number; readonly timeoutMs: number };
+export type SqlConfig = {
+  readonly rowsMax: number;
+  readonly timeoutMs: number;
+  /** The table in which each change leaves the key of its call, so that afterwards it can be told whether it was committed. */
+  readonly reconcile?: { readonly table: string } | undefined;
+};
 
 /** A database by what the configuration calls it: a file of SQLite's (an absolute path), or PostgreSQL by its address. */
 export type SqlPlace =
@@ -71,6 +78,7 @@ class SqlSource implements ToolSource {
   async call(name: string, args: JsonObject, options: CallOptions): Promise<ToolOutcome> {
     try {
       if (name === "schema") return await this.#schema(args, options.signal);
+      if (name === SETTLED) return await this.#settled(args, options.signal);
       const order = await this.#order(name, args);
       return order.tool === "query" ? await this.#query(order, options) : await this.#perform(order, options);
     } catch (error) {
@@ -117,7 +125,27 @@ class SqlSource implements ToolSource {
       });
     const read = await this.#database.classify(statement);
     checkFit(name, read);
+    this.#checkKept(name, read);
     return { statement: read, params: params as readonly Json[], tool: name };
+  }
+
+  /** What Reeve will believe later must be Reeve's own word. In doubt a statement that only mentions the table is refused. */
+  #checkKept(tool: Fit, { text, does }: Statement): void {
+    const kept = this.#config.reconcile?.table.split(".").at(-1)?.toLowerCase();
+    if (kept === undefined || tool === "query") return;
+    // A name may be written with escapes that only the parser has read.
+    const parsed = does.kind === "rows" ? [does.table] : does.kind === "definition" ? does.loses : [];
+    if (![text, ...parsed.map(({ name }) => name)].some((each) => each.toLowerCase().includes(kept))) return;
+    throw refusal(`${kept} is the table in which Reeve keeps what was done, and is changed by nobody else.`);
+  }
+
+  /** For the kernel, which asks after a crash. */
+  async #settled({ key }: JsonObject, signal: AbortSignal): Promise<ToolOutcome> {
+    const table = this.#config.reconcile?.table.split(".");
+    if (table === undefined || typeof key !== "string") throw refusal("there is no key.");
+    const found = await this.#database.claimed({ table, key }, this.#bounds(signal));
+    if (found === null) return { kind: "done", content: { text: "not done", data: { status: "not_done" } } };
+    return { kind: "done", content: { text: "done", data: { status: "done", result: JSON.parse(found) as Json } } };
   }
 
   async #schema({ table }: JsonObject, signal: AbortSignal): Promise<ToolOutcome> {
@@ -136,7 +164,7 @@ class SqlSource implements ToolSource {
     return { kind: "done", content: { text: answerText(answer), data: answerData(answer) } };
   }
 
-  async #perform(order: Order, { signal, previewed }: CallOptions): Promise<ToolOutcome> {
+  async #perform(order: Order, { signal, previewed, key }: CallOptions): Promise<ToolOutcome> {
     const { statement, params } = order;
     const expected = previewed === undefined ? undefined : { digest: previewed, volatile: volatileOf(previewed) };
     const seen: { touched?: Touched } = {};
@@ -145,18 +173,21 @@ class SqlSource implements ToolSource {
       seen.touched = touched;
       return expected === undefined || digestOf(this.#subject(order), touched, expected.volatile) === expected.digest;
     };
-    const committed = await this.#database.perform(statement, params, { ...this.#bounds(signal), agree });
+    const contentOf = (touched: Touched): ToolContent => {
+      const { answer } = touched;
+      const text = [doneText(statement, touched), ...(answer === null ? [] : [answerText(answer)])].join("\n");
+      return { text, data: { ...doneData(touched), ...(answer === null ? {} : { answer: answerData(answer) }) } };
+    };
+    const table = this.#config.reconcile?.table.split(".");
+    const content = (): string => JSON.stringify(seen.touched === undefined ? "done" : contentOf(seen.touched));
+    const claim = table === undefined ? undefined : { table, key, content };
+    const committed = await this.#database.perform(statement, params, { ...this.#bounds(signal), agree, claim });
     const { touched } = seen;
     if (!committed || touched === undefined)
       return failed(
         "The data has changed since this was approved: it would touch other rows, or rows that hold something else. It was rolled back, and nothing was changed. Look at the data again and ask anew.",
       );
-    const { answer } = touched;
-    const text = [doneText(statement, touched), ...(answer === null ? [] : [answerText(answer)])].join("\n");
-    return {
-      kind: "done",
-      content: { text, data: { ...doneData(touched), ...(answer === null ? {} : { answer: answerData(answer) }) } },
-    };
+    return { kind: "done", content: contentOf(touched) };
   }
 
   /** Performs it and rolls it back. */
@@ -214,12 +245,16 @@ class SqlSource implements ToolSource {
 
 const failed = (text: string): ToolOutcome => ({ kind: "failed", content: { text } });
 
-function toolsOf(dialect: string, { rowsMax, timeoutMs }: SqlConfig): readonly SourceTool[] {
+/** The tool that tells what became of a change. */
+const SETTLED = "settled";
+
+function toolsOf(dialect: string, { rowsMax, timeoutMs, reconcile }: SqlConfig): readonly SourceTool[] {
   const placeholders = dialect === "SQLite" ? "?" : "$1, $2, …";
   // Starting, connecting and the two runs of a preview come on top of what a statement may take.
   const whole = timeoutMs * 2 + 30_000;
   const one = `One ${dialect} statement, with ${placeholders} for values that stand in params.`;
   const declared = { timeoutMs: Math.min(whole, 24 * 3_600_000), idempotency: "none", summary: "{statement}" } as const;
+  const settling = reconcile === undefined ? {} : { reconcile: SETTLED };
   return [
     {
       name: "query",
@@ -231,14 +266,14 @@ function toolsOf(dialect: string, { rowsMax, timeoutMs }: SqlConfig): readonly S
       name: "change",
       description: `Changes at most ${rowsMax} rows (INSERT, UPDATE or DELETE with a condition that bounds it, upserts, MERGE), or adds to the database's definition (CREATE, ALTER … ADD).`,
       inputSchema: inputSchema(one),
-      declared: { ...declared, effect: "write", preview: true },
+      declared: { ...declared, ...settling, effect: "write", preview: true },
     },
     {
       name: "destroy",
       description:
         "Takes away without bound: DROP, TRUNCATE, ALTER … DROP, DELETE or UPDATE without a condition or of very many rows.",
       inputSchema: inputSchema(one),
-      declared: { ...declared, effect: "destroy", preview: true },
+      declared: { ...declared, ...settling, effect: "destroy", preview: true },
     },
     {
       name: "schema",
@@ -255,5 +290,13 @@ function toolsOf(dialect: string, { rowsMax, timeoutMs }: SqlConfig): readonly S
         summary: "the tables",
       },
     },
+    ...(reconcile === undefined ? [] : [settledTool(declared.timeoutMs)]),
   ];
 }
+
+const settledTool = (timeoutMs: number): SourceTool => ({
+  name: SETTLED,
+  description: "Tells whether the change of a call was committed, by the call's key. For Reeve, after a crash.",
+  inputSchema: { type: "object", properties: { key: { type: "string" } }, required: ["key"] },
+  declared: { timeoutMs, effect: "read", idempotency: "none", summary: "whether {key} was done" },
+});

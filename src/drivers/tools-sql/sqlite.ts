@@ -6,9 +6,11 @@ import { classifySqlite } from "./classify-sqlite.ts";
 import {
   type Answer,
   type Bounds,
+  type Claim,
   type Database,
   type Lost,
   LOST_ROWS_COUNTED,
+  quotedName,
   type RowChange,
   SAMPLE_ROWS,
   SqlFault,
@@ -62,18 +64,42 @@ class Sqlite implements Database {
   async perform(
     statement: Statement,
     params: readonly Json[],
-    bounds: Bounds & { readonly agree: (touched: Touched) => boolean },
+    bounds: Bounds & { readonly agree: (touched: Touched) => boolean; readonly claim?: Claim | undefined },
   ): Promise<boolean> {
+    const { claim } = bounds;
     return this.#connected(true, bounds, async (connection) => {
       await connection.order({ op: "BEGIN IMMEDIATE" });
+      if (claim !== undefined)
+        await connection.run(`INSERT INTO ${quotedName(claim.table)} (key, content) VALUES (?, '')`, {
+          params: [claim.key],
+          allow: "rows",
+        });
       const bound = params.map(paramOfSqlite);
       const touched =
         statement.does.kind === "definition"
           ? await define(connection, statement, bound)
           : await changeRows(connection, statement, bound);
       const agreed = bounds.agree(touched);
+      if (agreed && claim !== undefined)
+        await connection.run(`UPDATE ${quotedName(claim.table)} SET content = ? WHERE key = ?`, {
+          params: [claim.content(), claim.key],
+          allow: "rows",
+        });
       await connection.order({ op: agreed ? "COMMIT" : "ROLLBACK" });
       return agreed;
+    });
+  }
+
+  /** Whoever has the file for writing is alone with it: what was under way has ended one way or the other. */
+  async claimed({ table, key }: Pick<Claim, "table" | "key">, bounds: Bounds): Promise<string | null> {
+    return this.#connected(true, bounds, async (connection) => {
+      await connection.order({ op: "BEGIN IMMEDIATE" });
+      const { rows } = await connection.run(`SELECT content FROM ${quotedName(table)} WHERE key = ?`, {
+        params: [key],
+      });
+      await connection.order({ op: "ROLLBACK" });
+      const [row] = rows;
+      return row === undefined ? null : wordOf(row[0]);
     });
   }
 
