@@ -12,10 +12,10 @@ import { BASE, HEADER_BYTES, writeHeader } from "./elf.ts";
 import { freeCalls, checkedCalls, deniedCalls, type Architecture } from "./system-calls.ts";
 
 /** How it ends where it could not do what it was made for. */
-export const FAILED = 125;
+const FAILED = 125;
 
 /** Bytes stand in memory, and the call gets their address. `RESULT`, first argument only: what the last call answered. */
-export type Argument = number | Uint8Array | typeof RESULT;
+type Argument = number | Uint8Array | typeof RESULT;
 export const RESULT = Symbol("what the last call answered");
 
 /** `isNeeded`: an answer below zero is a failure. */
