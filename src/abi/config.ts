@@ -189,7 +189,7 @@ export const configSchema = z.strictObject({
       uids: z
         .strictObject({ from: z.int().min(1000).default(200_000), to: z.int().min(1000).default(265_535) })
         .prefault({}),
-      /** The container runtime, if not the first that works, and the image: an unpacked root folder with a /bin/sh. Engines (podman, docker) are refused, with the reason. */
+      /** The container runtime, if not the first of these that works, and the image: an unpacked root folder with a /bin/sh. Nothing is ever fetched. */
       oci: z
         .strictObject({
           runtime: z.enum(["runc", "crun", "podman", "docker"]).optional(),

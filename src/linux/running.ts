@@ -10,8 +10,7 @@
 import type { ChildProcess } from "node:child_process";
 import { closeSync, statfsSync } from "node:fs";
 import { constants as osConstants } from "node:os";
-import type { Socket } from "node:net";
-import { Readable, type Writable } from "node:stream";
+import { Readable, type Duplex, type Writable } from "node:stream";
 import type { LimitMet, SandboxLimits } from "../abi/isolation.ts";
 import type { SandboxExit, SandboxProcess } from "../ports/sandbox.ts";
 import type { Usage } from "./cgroup.ts";
@@ -26,7 +25,7 @@ export interface Bounds {
 
 export type RunningOptions = {
   readonly child: ChildProcess;
-  readonly channel: Socket | undefined;
+  readonly channel: Duplex | undefined;
   readonly bounds: Bounds;
   readonly limits: SandboxLimits;
   /** Its time begins with `begin`, and not yet. */
@@ -60,7 +59,7 @@ export class Running implements SandboxProcess {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  readonly channel: Socket | undefined;
+  readonly channel: Duplex | undefined;
   readonly exit: Promise<SandboxExit>;
   readonly #options: RunningOptions;
   #wall: NodeJS.Timeout | undefined;

@@ -15,7 +15,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { sandboxLimitsSchema } from "../../abi/isolation.ts";
-import { makeBundle, rlimitsOf, sampleOf, type BundleSpec, type World } from "./bundle.ts";
+import { makeBundle, sampleConfig } from "./bundle.ts";
+import { rlimitsOf, samplePlan, type Plan, type World } from "./plan.ts";
 import { seccompFor } from "./seccomp.ts";
 
 const config = z.looseObject({
@@ -54,14 +55,11 @@ afterAll(() => rmSync(held.folder, { recursive: true, force: true }));
 
 const worldOf = (): World => ({ etc: "/etc", image: held.image, seccomp: seccompFor("x64") });
 
-function bundle(part: Partial<BundleSpec> = {}): { readonly folder: string; readonly told: z.output<typeof config> } {
+function bundle(part: Partial<Plan> = {}): { readonly folder: string; readonly told: z.output<typeof config> } {
   made += 1;
   const folder = join(held.folder, `bundle-${made}`);
-  makeBundle(folder, worldOf(), {
-    ...{ command: ["true"], cwd: "/ws", env: {}, channel: false, limits, ids: { root: 7_000, job: 7_001 } },
-    ...{ group: "reeve/1", workspace: undefined, door: undefined, mounts: [] },
-    ...part,
-  });
+  const plan = { ...samplePlan(limits, "descriptors"), ids: { root: 7_000, job: 7_001 }, ...part };
+  makeBundle(folder, worldOf(), plan, "reeve/1");
   return { folder, told: config.parse(JSON.parse(readFileSync(join(folder, "config.json"), "utf8"))) };
 }
 
@@ -115,10 +113,8 @@ test("what an image has of its own at the places that every sandbox has is not s
   expect(bound.toSorted()).toEqual(["/etc", "/opt", "/usr"]);
 });
 
-test("a name that a shell would drop from the environment reaches the job by another way", () => {
-  const { process } = bundle({ env: { "a.b": "1", PLAIN: "2" } }).told;
-  expect(process.args.slice(-3)).toEqual(["/usr/bin/env", "a.b=1", "true"]);
-  expect(process.env).toContain("PLAIN=2");
+test("nothing of the environment stands in it", () => {
+  expect(bundle().told.process.env).toEqual([]);
 });
 
 test("no bound of a process is above what Reeve itself has", () => {
@@ -135,5 +131,6 @@ test("no bound of a process is above what Reeve itself has", () => {
 });
 
 test("the sample that a verdict holds for does not change from one start to the next", () => {
-  expect(sampleOf(worldOf(), limits)).toEqual(sampleOf({ ...worldOf(), etc: "/elsewhere" }, limits));
+  const sample = samplePlan(limits, "descriptors");
+  expect(sampleConfig(worldOf(), sample)).toEqual(sampleConfig({ ...worldOf(), etc: "/elsewhere" }, sample));
 });

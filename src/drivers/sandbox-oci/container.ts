@@ -1,23 +1,29 @@
-// What holds a container together: its control group, the runtime that stands beside it, and the folders of both.
+// What holds a container together: its control group, the runtime that stands beside it, and its folder.
 import { rmSync } from "node:fs";
 import type { ChildProcess } from "node:child_process";
-import { join } from "node:path";
-import type { Group, Usage } from "../../linux/cgroup.ts";
+import { OsError } from "../../abi/errors.ts";
+import type { Usage } from "../../linux/cgroup.ts";
 import type { Bounds } from "../../linux/running.ts";
+import { isOwnFailure } from "./engine.ts";
 import { readLog } from "./host.ts";
+import { firstInside } from "./inspection.ts";
+import { logOf, type Gate } from "./launch.ts";
+import type { Order, Runtime } from "./runtime.ts";
 
 export type ContainerOptions = {
   readonly child: ChildProcess;
-  readonly group: Group;
-  readonly bundle: string;
-  readonly state: string;
-  readonly id: string;
-  /** What the runtime said of itself; a file. */
-  readonly log: string;
+  readonly gate: Gate;
+  readonly runtime: Runtime;
+  readonly order: Order;
 };
+
+/** How long an engine has for striking out a container that is over, before its program is killed. */
+const PATIENCE_MS = 20_000;
 
 export class Container implements Bounds {
   readonly #options: ContainerOptions;
+  #impatient: NodeJS.Timeout | undefined;
+  #first: number | undefined;
   #said = "";
 
   constructor(options: ContainerOptions) {
@@ -29,31 +35,57 @@ export class Container implements Bounds {
     return this.#said;
   }
 
-  usage(): Usage {
-    return this.#options.group.usage();
+  /** The first process inside, once it is known: its end is the end of all, also where nothing can be put into a group. */
+  standsBy(first: number): void {
+    this.#first = first;
   }
 
-  /** The runtime first, with what it has started and not yet put into the group: it must not start anything after the group is empty. */
+  usage(): Usage {
+    return this.#options.order.group.usage();
+  }
+
+  /**
+   * A runtime first, with what it has started and not yet put into the group: it must not start anything after the group is empty. An
+   * engine's container either stands at its gate, which no longer opens, or is in the group.
+   */
   kill(): void {
-    const { child, group } = this.#options;
-    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) killSession(child.pid);
-    group.kill();
+    const { child, gate, runtime, order } = this.#options;
+    const isOver = child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+    if (!isOver && runtime.isKilled) killSession(child);
+    if (!isOver && !runtime.isKilled) this.#impatient ??= setTimeout(() => killSession(child), PATIENCE_MS);
+    gate.close();
+    order.group.kill();
+    if (!runtime.isKilled && this.#first !== undefined) killFirst(this.#first);
   }
 
   async remove(): Promise<void> {
-    const { group, bundle, state, id, log } = this.#options;
+    const { child, runtime, order } = this.#options;
     this.kill();
-    await group.remove();
-    this.#said = readLog(log);
-    rmSync(bundle, { recursive: true, force: true });
-    rmSync(join(state, id), { recursive: true, force: true });
+    clearTimeout(this.#impatient);
+    await order.group.remove();
+    this.#said = readLog(logOf(order.folder));
+    if (child.pid !== undefined)
+      await runtime.forget(order, !isOwnFailure(child.exitCode)).catch((error: unknown) => {
+        // Nothing of it lives. What an engine that does not answer has in its books is struck out at the next start.
+        if (!OsError.is(error)) throw error;
+      });
+    rmSync(order.folder, { recursive: true, force: true });
   }
 }
 
+/** Nothing, where it is over: the number may be another's by now, but hardly that of another container's first. */
+function killFirst(pid: number): void {
+  if (firstInside([pid]) !== undefined) signal(pid);
+}
+
 /** It was started at the head of a group of processes. */
-function killSession(pid: number): void {
+function killSession({ pid }: ChildProcess): void {
+  if (pid !== undefined) signal(-pid);
+}
+
+function signal(pid: number): void {
   try {
-    process.kill(-pid, "SIGKILL");
+    process.kill(pid, "SIGKILL");
   } catch (error) {
     // It went by itself meanwhile.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;

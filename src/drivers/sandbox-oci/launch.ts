@@ -1,35 +1,36 @@
-// Starts a runtime on a bundle, so that it ends with Reeve: the system kills it when Reeve dies, and what it has started by then is in
-// control groups that the watchdog empties. A container whose Reeve dies before it has begun ends at its gate (inside.ts).
+// Starts a runtime's program, and holds the streams of the job that it is to start.
+//
+// A runtime that nobody else knows of is killed by the system when Reeve dies; an engine's program is left to strike its container out.
+// What runs by then is in control groups that the watchdog empties, and what has not begun ends at its gate (inside.ts).
 //
 // Invariants:
 //   L1. What the runtime says of itself goes into its log; the streams here are the job's alone.
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess, type StdioOptions } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
-import { DESCRIPTORS, HANDED_ON } from "./inside.ts";
+import type { Duplex } from "node:stream";
+import { DESCRIPTORS } from "./inside.ts";
+import type { Pipes } from "./pipes.ts";
+import type { Command } from "./runtime.ts";
 
-export type Runtime = { readonly kind: "runc" | "crun"; readonly path: string; readonly version: string };
-
-export type LaunchSpec = {
-  readonly runtime: Runtime;
-  /** Where the runtime keeps what it knows of its containers. */
-  readonly state: string;
-  readonly bundle: string;
-  readonly id: string;
-  /** Control groups for a runtime that knows nothing of them to enter; by one that does, the container alone is put into its group. */
-  readonly groups: readonly string[];
-  readonly channel: boolean;
+/** What holds a container back until everything was looked at. */
+export type Gate = {
+  /** Whether the sandbox stands, and waits for its word; false if it ended before. */
+  readonly ready: Promise<boolean>;
+  open(word: string): void;
+  /** Without a word there is no job. */
+  close(): void;
 };
+
+export type Streams = { readonly stdin: Socket; readonly stdout: Socket; readonly stderr: Socket };
 
 export type Launched = {
   readonly child: ChildProcess;
   /** Absent where no process could be started. */
-  readonly streams:
-    | { readonly stdin: Socket; readonly stdout: Socket; readonly stderr: Socket; readonly gate: Socket }
-    | undefined;
-  readonly channel: Socket | undefined;
-  /** Whether the sandbox stands, and waits for its word; false if it ended before. */
-  readonly ready: Promise<boolean>;
+  readonly streams: Streams | undefined;
+  readonly channel: Duplex | undefined;
+  readonly gate: Gate;
 };
 
 const SCRIPT = `
@@ -38,40 +39,49 @@ shift
 exec "$@"
 `;
 const NAME = "reeve-sandbox";
-/** Where runtimes find their helpers. */
-const ENV = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
 
-export const logOf = (bundle: string): string => join(bundle, "log");
+/** What a runtime says of itself, in the folder of its container. */
+export const logOf = (folder: string): string => join(folder, "log");
 
-/** `--keep`: its control group is read, and removed, after its end. */
-const runtimeArgs = ({ runtime, state, bundle, id }: Omit<LaunchSpec, "groups" | "channel">): string[] => [
-  ...["--root", state, "--log", logOf(bundle), "--log-format", "json"],
-  ...(runtime.kind === "crun" ? ["--cgroup-manager=disabled", "run"] : ["run", "--keep"]),
-  ...["--preserve-fds", String(HANDED_ON), "--bundle", bundle, id],
-];
+export type LaunchSpec = {
+  readonly command: Command;
+  readonly folder: string;
+  readonly channel: boolean;
+  /** Where the job's streams have names; elsewhere they are descriptors that the runtime hands on. */
+  readonly pipes: Pipes | undefined;
+};
 
-export function launch(spec: LaunchSpec): Launched {
-  const { runtime, groups, channel } = spec;
-  const front = groups.length === 0 ? [] : ["/bin/sh", "-c", SCRIPT, NAME, ...groups, "--"];
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", ...front, runtime.path, ...runtimeArgs(spec)], {
-    cwd: "/",
-    env: ENV,
-    detached: true,
-    stdio: ["ignore", "ignore", "ignore", channel ? "pipe" : "ignore", "pipe", "pipe", "pipe", "pipe"],
-  });
+export function launch({ command, folder, channel, pipes }: LaunchSpec): Launched {
+  const { argv, env, groups } = command;
+  const [program, ...args] = groups.length === 0 ? argv : ["/bin/sh", "-c", SCRIPT, NAME, ...groups, "--", ...argv];
+  const log = openSync(logOf(folder), "a", 0o600);
+  // What is handed on has no gap, also where there is no channel.
+  const nothing = openSync("/dev/null", "r");
+  const handedOn: StdioOptions = [channel ? "pipe" : nothing, "pipe", "pipe", "pipe", "pipe"];
+  const stdio: StdioOptions = ["ignore", "ignore", log, ...(pipes === undefined ? handedOn : [])];
+  const child: ChildProcess = spawn(program, args, { cwd: "/", env, detached: true, stdio });
+  for (const descriptor of [log, nothing]) closeSync(descriptor);
+  if (pipes !== undefined) return byPipes(child, pipes);
   const [stdin, stdout, stderr, gate] = (["stdin", "stdout", "stderr", "gate"] as const).map((name) =>
     socketOf(child, DESCRIPTORS[name]),
   );
   const streams =
     child.pid === undefined || stdin === undefined || stdout === undefined || stderr === undefined || gate === undefined
       ? undefined
-      : { stdin, stdout, stderr, gate };
+      : { stdin, stdout, stderr };
   return {
-    child,
-    streams,
-    channel: channel ? socketOf(child, DESCRIPTORS.channel) : undefined,
-    ready: readyOf(child, streams?.gate),
+    ...{ child, streams, channel: channel ? socketOf(child, DESCRIPTORS.channel) : undefined },
+    gate: gateOf(child, { says: gate, hears: gate }),
   };
+}
+
+function byPipes(child: ChildProcess, pipes: Pipes): Launched {
+  const gate = gateOf(child, { says: pipes.ready, hears: pipes.word });
+  // From then on the ends inside are the only ones, and the last to close ends a stream.
+  void gate.ready.then(() => pipes.letGo());
+  if (child.pid === undefined) pipes.close();
+  const { stdin, stdout, stderr, channel } = pipes;
+  return { child, streams: child.pid === undefined ? undefined : { stdin, stdout, stderr }, channel, gate };
 }
 
 /** Without descriptors left the child has no streams at all, and tells so by its `error`. */
@@ -80,13 +90,21 @@ function socketOf(child: ChildProcess, number: number): Socket | undefined {
   return stream instanceof Socket ? stream : undefined;
 }
 
-function readyOf(child: ChildProcess, gate: Socket | undefined): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  if (gate === undefined) resolve(false);
-  child.once("error", () => resolve(false));
-  gate?.once("data", () => resolve(true));
-  for (const event of ["end", "error", "close"]) gate?.once(event, () => resolve(false));
+/** `says`: what the first process inside says that it stands by; `hears`: what it waits at. */
+function gateOf(child: ChildProcess, { says, hears }: { says: Socket | undefined; hears: Socket | undefined }): Gate {
+  const { promise: ready, resolve } = Promise.withResolvers<boolean>();
+  if (says === undefined || hears === undefined) resolve(false);
+  for (const event of ["error", "exit"]) child.once(event, () => resolve(false));
+  says?.once("data", () => resolve(true));
+  for (const event of ["end", "error", "close"]) says?.once(event, () => resolve(false));
   // What becomes of the gate later is told by the sandbox's exit.
-  gate?.on("error", () => {});
-  return promise;
+  for (const side of [says, hears]) side?.on("error", () => {});
+  return {
+    ready,
+    open: (word) => void hears?.end(word),
+    close: () => {
+      says?.destroy();
+      hears?.destroy();
+    },
+  };
 }

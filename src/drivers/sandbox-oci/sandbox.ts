@@ -1,18 +1,19 @@
-// The driver of OCI runtimes: native code in a container of its own, made of the machine's programs or of an unpacked image.
+// The driver of containers: native code in a container of its own, made of the machine's programs or of an unpacked image, by runc, crun,
+// podman or docker (runtime.ts).
 //
-// Each container has user ids of its own, control groups with its limits, and a configuration written for it alone (bundle.ts). It
-// waits at a gate until everything was looked at. Reeve's own death ends all of it: the watchdog (src/linux) kills its groups.
+// Each container has user ids of its own, and control groups with its limits that are Reeve's, whatever an engine makes beside them: what is
+// counted there is still there when the container is gone. It waits at a gate until everything was looked at. Reeve's own death ends all of it: the watchdog (src/linux) kills its groups.
 //
 // Invariants:
 //   S1. Nothing of a job runs before all that its configuration names is in force, and what is mounted is what was checked.
 //   S2. `start` either answers with a container that runs, or leaves nothing.
 import { randomInt } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { OsError } from "../../abi/errors.ts";
 import type { SandboxLimits } from "../../abi/isolation.ts";
-import { Groups, isOver, runName, sweep, type Group } from "../../linux/cgroup.ts";
+import { Groups, isOver, runName, sweep } from "../../linux/cgroup.ts";
 import { readLayout, type Layout } from "../../linux/cgroup-layout.ts";
 import { ETC_TEXT, makeEtc } from "../../linux/etc-folder.ts";
 import { isFoundByAll } from "../../linux/mounts.ts";
@@ -20,13 +21,16 @@ import { openPlaces, type Places } from "../../linux/places.ts";
 import { Running } from "../../linux/running.ts";
 import { Uids, type UidRange } from "../../linux/uids.ts";
 import { Watchdog } from "../../linux/watchdog.ts";
-import type { DriverState, Mount, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
-import { makeBundle, sampleOf, type World } from "./bundle.ts";
+import type { DriverState, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
 import { Container } from "./container.ts";
-import { checkMounts, firstInside, openDisk } from "./inspection.ts";
-import { architecture, explain, fingerprintOf, layersOf, type RuntimeName } from "./host.ts";
-import { launch, logOf, type Launched, type Runtime } from "./launch.ts";
+import { checkHeld, checkLimits, checkMounts, openDisk } from "./inspection.ts";
+import { architecture, explain, fingerprintOf, layersOf } from "./host.ts";
+import { wordOf } from "./inside.ts";
+import { launch, type Launched } from "./launch.ts";
+import { makePipes } from "./pipes.ts";
+import { HOME, samplePlan, type Plan, type World } from "./plan.ts";
 import { chooseRuntime } from "./choice.ts";
+import type { Order, Runtime, RuntimeName } from "./runtime.ts";
 import { seccompFor } from "./seccomp.ts";
 
 export type OciOptions = {
@@ -41,20 +45,23 @@ export type OciOptions = {
 
 /** What the first start found and made. */
 type Ground = {
+  /** Of this run; names of containers begin with it. */
+  readonly name: string;
   readonly runtime: Runtime;
   readonly world: World;
   readonly groups: Groups;
   readonly watchdog: Watchdog;
   /** Goes with this run. */
   readonly folder: string;
-  readonly uids: Uids;
+  /** None where containers have no users of their own. */
+  readonly uids: Uids | undefined;
+  containers: number;
 };
 type Found = { readonly state: DriverState; readonly ground: Ground | undefined };
 
 const MEBIBYTE = 1024 * 1024;
-/** What a runtime needs inside the group until it becomes the job: threads, and memory. */
-const START_PROCESSES = 64;
-const START_BYTES = 64 * MEBIBYTE;
+/** For a container to stand at its gate; none takes a tenth of it on a machine that is not overloaded. */
+const START_MS_MAX = 60_000;
 
 const PROBE_LIMITS: SandboxLimits = {
   cpus: 1,
@@ -117,8 +124,8 @@ class OciSandbox implements Sandbox {
 
   async #look(): Promise<Found> {
     const reasons: string[] = [];
-    const { runtime: wanted, image } = this.#options;
-    for await (const runtime of chooseRuntime({ wanted, image }, reasons)) {
+    const { runtime: wanted, image, folder } = this.#options;
+    for await (const runtime of chooseRuntime({ wanted, image, folder }, reasons)) {
       const found = await this.#try(runtime);
       if (found.ground !== undefined) return found;
       reasons.push(`${runtime.kind}: ${found.state.reason}`);
@@ -128,18 +135,17 @@ class OciSandbox implements Sandbox {
 
   /** Whether a trial run succeeds. */
   async #try(runtime: Runtime): Promise<Found> {
-    const layout = readLayout({ whole: true });
+    const layout = layoutFor(runtime);
     await sweep(layout);
     const ground = layGround(this.#options, runtime, layout);
-    const layers = layersOf(layout);
+    const layers = layersOf(layout, runtime);
+    const { kind, version, carrier } = runtime;
     const fingerprint = fingerprintOf({
-      runtime,
-      layers,
-      etc: ETC_TEXT,
-      image: imageOf(this.#options.image),
-      profile: sampleOf(ground.world, PROBE_LIMITS),
+      ...{ kind, version, layers, etc: ETC_TEXT, image: imageOf(this.#options.image) },
+      profile: runtime.facts(ground.world, samplePlan(PROBE_LIMITS, carrier)),
     });
     try {
+      await runtime.ready(ground.world, ground);
       const probe = await this.#start(ground, PROBE, undefined);
       const exit = await probe.exit;
       if (exit.kind !== "exited" || exit.code !== 0)
@@ -167,7 +173,7 @@ class OciSandbox implements Sandbox {
 
   async #launch(ground: Ground, wanted: Wanted): Promise<Running> {
     const { spec, places, signal } = wanted;
-    const { child, streams, channel, ready, container, group, giveBack } = await open(ground, wanted);
+    const { child, streams, channel, gate, container, order, giveBack } = await open(ground, wanted);
     if (streams === undefined) {
       await container.remove();
       giveBack();
@@ -176,23 +182,35 @@ class OciSandbox implements Sandbox {
       );
     }
     const abort = (): void => void running.kill();
+    let isLate = false;
+    const late = setTimeout(() => {
+      isLate = true;
+      abort();
+    }, START_MS_MAX);
     const release = (): void => {
       this.#running.delete(running);
       signal?.removeEventListener("abort", abort);
-      streams.gate.destroy();
+      clearTimeout(late);
+      gate.close();
       giveBack();
     };
-    const running = new Running({ child, channel, bounds: container, limits: spec.limits, release }, streams);
+    const running = new Running(
+      { child, channel, bounds: container, limits: spec.limits, waits: true, release },
+      streams,
+    );
     this.#running.add(running);
     signal?.addEventListener("abort", abort, { once: true });
-    if (!(await ready)) throw await this.#failureOf(running, ground.runtime, container);
     try {
-      letIn(running, { group, ground, spec, places });
+      if (!(await gate.ready)) throw await this.#failureOf(running, ground.runtime, container);
+      await letIn(running, { order, container, ground, spec, places });
     } catch (error) {
       await running.kill();
+      if (isLate) throw unavailable(`it did not stand within ${START_MS_MAX} ms, and was ended.`);
       throw OsError.is(error) ? error : unavailable(messageOf(error));
     }
-    streams.gate.write("\n");
+    clearTimeout(late);
+    running.begin();
+    gate.open(wordOf({ ...HOME, ...spec.door?.env, ...spec.env }));
     return running;
   }
 
@@ -211,79 +229,95 @@ class OciSandbox implements Sandbox {
 type Wanted = { readonly spec: SandboxSpec; readonly places: Places; readonly signal: AbortSignal | undefined };
 type Opened = Launched & {
   readonly container: Container;
-  readonly group: Group;
+  readonly order: Order;
   readonly giveBack: () => void;
 };
 
 /** Everything of a container, up to its runtime; if one part cannot be had, the others are given back. */
-async function open(ground: Ground, { spec, places }: Wanted): Promise<Opened> {
+async function open(ground: Ground, wanted: Wanted): Promise<Opened> {
+  const { places } = wanted;
+  const { runtime } = ground;
   const undo: (() => void | Promise<void>)[] = [places.giveBack];
   try {
-    const root = ground.uids.take();
+    const root = runtime.ownUsers === 2 ? ground.uids?.take() : undefined;
+    const giveRootBack = (): void => (root === undefined ? undefined : ground.uids?.giveBack(root));
     const giveBack = (): void => {
-      ground.uids.giveBack(root);
+      giveRootBack();
       places.giveBack();
     };
-    undo.push(() => ground.uids.giveBack(root));
-    const nested = ground.runtime.kind === "crun";
-    const { limits } = spec;
+    undo.push(giveRootBack);
+    const plan = planOf(wanted, runtime, root);
+    const { start } = runtime.counted;
     const group = ground.groups.make({
-      ...limits,
-      memoryBytes: limits.memoryBytes + START_BYTES,
-      ownProcesses: START_PROCESSES,
+      ...plan.limits,
+      memoryBytes: plan.limits.memoryBytes + start.bytes,
+      ownProcesses: start.processes,
     });
     undo.push(async () => group.remove());
-    const id = group.name;
-    const bundle = join(ground.folder, id);
-    const state = join(ground.folder, "state");
-    undo.push(() => rmSync(bundle, { recursive: true, force: true }));
-    makeBundle(bundle, ground.world, {
-      command: spec.door === undefined ? spec.command : spec.door.wrap(spec.command),
-      cwd: spec.cwd ?? "/ws",
-      env: { ...spec.door?.env, ...spec.env },
-      channel: spec.channel === true,
-      limits,
-      ids: { root, job: places.uid ?? root },
-      group: nested ? undefined : group.path,
-      workspace: spec.workspace?.folder,
-      door: spec.door?.folder,
-      mounts: mountsOf(spec),
-    });
-    const launched = launch({
-      runtime: ground.runtime,
-      state,
-      bundle,
-      id,
-      groups: nested ? group.folders : [],
-      channel: spec.channel === true,
-    });
-    const container = new Container({ child: launched.child, group, bundle, state, id, log: logOf(bundle) });
-    return { ...launched, container, group, giveBack };
+    ground.containers += 1;
+    const number = String(ground.containers);
+    const folder = join(ground.folder, number);
+    mkdirSync(folder, { mode: 0o711 });
+    undo.push(() => rmSync(folder, { recursive: true, force: true }));
+    const order: Order = { id: `${ground.name}.${number}`, folder, plan, group };
+    const pipes = plan.carrier === "pipes" ? await makePipes(folder, plan.ids.job, plan.channel) : undefined;
+    undo.push(() => pipes?.close());
+    const launched = launch({ command: runtime.commandOf(order), folder, channel: plan.channel, pipes });
+    const container = new Container({ child: launched.child, gate: launched.gate, runtime, order });
+    return { ...launched, container, order, giveBack };
   } catch (error) {
     for (const step of undo.toReversed()) await step();
     throw error;
   }
 }
 
-const mountsOf = ({ mounts, door }: SandboxSpec): readonly Mount[] => [...mounts, ...(door?.mounts ?? [])];
+const ownUser = (): number => process.geteuid?.() ?? 0;
+const ownGroup = (): number => process.getegid?.() ?? 0;
+
+const planOf = ({ spec, places }: Wanted, { carrier }: Runtime, root: number | undefined): Plan => ({
+  command: spec.door === undefined ? spec.command : spec.door.wrap(spec.command),
+  cwd: spec.cwd ?? "/ws",
+  channel: spec.channel === true,
+  carrier,
+  limits: spec.limits,
+  ids: { root: root ?? ownUser(), job: places.uid ?? ownUser() },
+  workspace: spec.workspace?.folder,
+  door: spec.door?.folder,
+  mounts: [...spec.mounts, ...(spec.door?.mounts ?? [])],
+});
 
 type Entry = {
-  readonly group: Group;
+  readonly order: Order;
+  readonly container: Container;
   readonly ground: Ground;
   readonly spec: SandboxSpec;
   readonly places: Places;
 };
 
 /** The last look before the job begins, and the limits as they were asked for: the runtime has left by now. */
-function letIn(running: Running, { group, ground, spec, places }: Entry): void {
-  const first = firstInside(group.pids());
-  if (first === undefined) throw unavailable("it was over before its job could begin.");
-  group.admit(first);
+async function letIn(running: Running, { order, container, ground, spec, places }: Entry): Promise<void> {
+  const { group, plan } = order;
+  const first = await ground.runtime.firstOf(order);
+  if (first === undefined)
+    throw unavailable("its first process is not to be seen: it is over, or it runs on another machine than Reeve.");
+  container.standsBy(first);
+  checkHeld(first, { uid: plan.ids.job, gid: ground.uids === undefined ? ownGroup() : plan.ids.job });
   checkMounts(first, places);
-  group.limit({ ...spec.limits, ownProcesses: ground.runtime.kind === "crun" ? 2 : 1 });
+  group.admit(first);
+  const { processes } = ground.runtime.counted;
+  group.limit({ ...spec.limits, ownProcesses: processes });
+  checkLimits(first, group.folders, { ...spec.limits, processes: spec.limits.processes + processes });
+  if (!running.isAlive) throw cancelled("it was ended before it had begun");
   const disk = openDisk(first);
   if (disk !== undefined) running.watchDisk(disk, spec.workspace === undefined);
   if (spec.workspace?.quota === "none") running.watchFolder(spec.workspace.folder);
+}
+
+/** Those of an engine stay where they are of no other use here: there its container is kept from devices. */
+function layoutFor({ hasGroups }: Runtime): Layout {
+  const layout = readLayout({ whole: true });
+  if (!hasGroups) return layout;
+  return { ...layout, hierarchies: layout.hierarchies.filter(({ duties }) => duties.size > 0) };
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -314,14 +348,17 @@ function layGround({ folder, uids, image }: OciOptions, runtime: Runtime, layout
   const own = publicFolder(folder, name);
   const etc = join(own, "etc");
   makeEtc(etc);
+  writeFileSync(join(etc, "hostname"), "sandbox\n");
   const groups = new Groups(layout, name);
   return {
+    name,
     runtime,
     world: { etc, image, seccomp: seccompFor(architecture()) },
     groups,
     watchdog: new Watchdog(groups.roots, own),
     folder: own,
-    uids: new Uids(uids, randomInt(2 ** 31)),
+    uids: runtime.ownUsers === 0 ? undefined : new Uids(uids, randomInt(2 ** 31)),
+    containers: 0,
   };
 }
 
@@ -336,8 +373,9 @@ function publicFolder(folder: string, name: string): string {
   return own;
 }
 
-async function clear({ groups, watchdog, folder }: Ground): Promise<void> {
+async function clear({ runtime, groups, watchdog, folder }: Ground): Promise<void> {
   groups.close();
+  await runtime.close();
   rmSync(folder, { recursive: true, force: true });
   await watchdog.close();
 }

@@ -150,14 +150,19 @@ const ruleOf = (names: readonly string[], answer: Answer, args: readonly Compari
 
 /** The `linux.seccomp` of a configuration. */
 export function seccompFor(architecture: Architecture): Seccomp {
-  const denied = [...deniedCalls(architecture)].filter(([, number]) => number < FIRST_OF_NEW).map(([name]) => name);
+  const denied = [...deniedCalls(architecture)];
+  const namesOf = (isNew: boolean): string[] =>
+    denied.filter(([, number]) => number >= FIRST_OF_NEW === isNew).map(([name]) => name);
   return {
     defaultAction: "SCMP_ACT_ERRNO",
     defaultErrnoRet: ENOSYS,
     architectures: [ARCHITECTURES[architecture]],
     syscalls: [
       ruleOf([...freeCalls(architecture).keys()], "allow"),
-      ruleOf(denied, EPERM),
+      ruleOf(namesOf(false), EPERM),
+      // As the default has it, said once more: engines of docker before 23 know EPERM alone for a default, and what a library finds
+      // forbidden (clone3) it does not do in an older way.
+      ruleOf(namesOf(true), ENOSYS),
       ...[...checkedCalls(architecture).keys()].flatMap((name) =>
         (CHECKS[name] ?? []).map(([answer, ...args]) => ruleOf([name], answer, args)),
       ),
