@@ -12,7 +12,7 @@ import { BASE, HEADER_BYTES, writeHeader } from "./elf.ts";
 import { freeCalls, checkedCalls, deniedCalls, type Architecture } from "./system-calls.ts";
 
 /** How it ends where it could not do what it was made for. */
-const FAILED = 125;
+export const FAILED = 125;
 
 /** Bytes stand in memory, and the call gets their address. `RESULT`, first argument only: what the last call answered. */
 type Argument = number | Uint8Array | typeof RESULT;
