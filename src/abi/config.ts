@@ -85,6 +85,7 @@ const oauthSchema = z
   });
 
 const mcpIsolation = z.enum(["process", "none"]);
+/** A table of a database, or of one of its schemas. */
 const tableName = z.string().regex(/^\w+(\.\w+)?$/, "is not the name of a table, or a schema's and a table's");
 
 const sourceSchema = z.discriminatedUnion("type", [
