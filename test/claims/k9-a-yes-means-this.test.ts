@@ -45,7 +45,7 @@ type World = {
   readonly rows: () => string[];
   readonly change: (sql: string) => void;
   readonly begin: (...statements: string[]) => Promise<ProcessId>;
-  /** The requests that are open, once there are so many. */
+  /** The requests that are open, once there are so many, in the order of their calls. */
   readonly asked: (count: number) => Promise<readonly { readonly request: RequestId; readonly digest: string }[]>;
   readonly approve: (request: RequestId) => Promise<unknown>;
   readonly outcome: (pid: ProcessId) => Promise<unknown>;
@@ -84,7 +84,7 @@ async function world({
   const asked: World["asked"] = async (count) => {
     for (;;) {
       const { requests } = await system.operate("human.list", {}, "test");
-      if (requests.length >= count) return requests;
+      if (requests.length >= count) return requests.toSorted((a, b) => a.call - b.call);
     }
   };
   return {
