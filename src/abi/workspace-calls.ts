@@ -34,12 +34,14 @@ export const WORKSPACE_CALLS = {
     http: { method: "get", path: "/v1/processes/{pid}/workspace" },
   },
   "workspace.commit": {
-    doc: "Write what differs in the workspace of a process back to the folder that it began as a copy of. If that was changed meanwhile in the same places, nothing is written. Asked for again after a crash, it does what is left.",
+    doc: "Write what differs in the workspace of a process back to the folder that it began as a copy of, or to the one that is named if it began empty. If that was changed meanwhile in the same places, nothing is written. Asked for again after a crash, it does what is left.",
     callers: ["operator"],
     input: z.strictObject({
       pid: processIdSchema,
       /** Paths as `workspace.diff` tells them: what differs at or below them is not written, and goes on to differ. */
       except: z.array(z.string().min(1)).max(1_000).default([]),
+      /** Of a workspace that began empty: a folder within the project's, which is its own from then on. */
+      to: z.string().min(1).optional(),
     }),
     /** What was written. */
     output: differencesSchema,

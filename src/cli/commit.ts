@@ -1,6 +1,7 @@
 // `reeve commit`: writes a process's workspace back to the folder that it began as a copy of.
+import { resolve } from "node:path";
 import { SYSCALLS } from "../abi/syscalls.ts";
-import { first, gather, listOption, type CliCommand } from "./command.ts";
+import { first, gather, listOption, textOption, type CliCommand } from "./command.ts";
 import { STATUS } from "./exit-status.ts";
 import { resolveProcess } from "./process/ids.ts";
 import { changeLine, remarks } from "./workspace/wording.ts";
@@ -18,12 +19,18 @@ export const commit: CliCommand = {
         "leave out what differs at or below this path, which goes on to differ; may be repeated",
         gather,
         [],
-      );
+      )
+      .option("--to <folder>", "for a workspace that began empty: a folder within the project's");
   },
   act: (context, args, options) =>
     context.session(false, async ({ client }) => {
       const pid = await resolveProcess(client, first(args));
-      const written = await client.workspace.commit({ pid, except: listOption(options, "except") });
+      const to = textOption(options, "to");
+      const written = await client.workspace.commit({
+        pid,
+        except: listOption(options, "except"),
+        ...(to === undefined ? {} : { to: resolve(to) }),
+      });
       context.answer(written, () => {
         const { changes, more } = written;
         const all = changes.length + more;

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { OsError } from "../abi/errors.ts";
 import type { Differences } from "../abi/reports.ts";
 import type { ProcessId } from "../abi/ids.ts";
-import type { Workspaces } from "../ports/workspace.ts";
+import type { CommitOptions, Workspaces } from "../ports/workspace.ts";
 import { noWorkspaces } from "../../test/system.ts";
 import { scene, type Scene } from "./scene.fake.ts";
 
@@ -16,8 +16,8 @@ const DIFFERENCES: Differences = {
 };
 
 function workspaces(asked: string[], answer: () => Differences = () => DIFFERENCES): Workspaces {
-  const note = (what: string) => async (_pid: ProcessId, how?: number | null | readonly string[]) => {
-    asked.push(how === undefined ? what : `${what} ${String(how)}`.trim());
+  const note = (what: string) => async (_pid: ProcessId, how?: number | null | CommitOptions) => {
+    asked.push(how === undefined ? what : `${what} ${JSON.stringify(how)}`.trim());
     return answer();
   };
   return {
@@ -64,8 +64,13 @@ test("writing back and putting back stand in the journal of a process that is ov
   expect(await system.operate("workspace.commit", { pid }, "ann")).toEqual(DIFFERENCES);
   await system.operate("workspace.rollback", { pid, to: 7 }, "bob");
   await system.operate("workspace.rollback", { pid }, "bob");
-  await system.operate("workspace.commit", { pid, except: ["a", "b/c"] }, "ann");
-  expect(asked).toEqual(["commit", "rollback 7", "rollback null", "commit a,b/c"]);
+  await system.operate("workspace.commit", { pid, except: ["a", "b/c"], to: "/there" }, "ann");
+  expect(asked).toEqual([
+    'commit {"except":[]}',
+    "rollback 7",
+    "rollback null",
+    'commit {"except":["a","b/c"],"to":"/there"}',
+  ]);
   const events = (await system.journal(pid)).filter(({ header }) => header.kind === "workspace.changed");
   const change = { paths: [{ path: "a.txt", change: "changed" }], more: 2, leftOut: 1 };
   expect(events.map(({ header, payloads }) => [header, payloads["change"]])).toEqual([

@@ -29,11 +29,11 @@ export const diffWorkspace = (
 
 export const commitWorkspace = (
   services: Services,
-  { pid, except }: Args<"workspace.commit">,
+  { pid, except, to }: Args<"workspace.commit">,
   by: Actor,
 ): Promise<Output<"workspace.commit">> =>
   onWorkspace(services, pid, async (process) => {
-    const written = await services.ports.workspaces.commit(pid, except);
+    const written = await services.ports.workspaces.commit(pid, { except, to });
     await note(services, process, { what: "commit", before: null, by, differences: written });
     return written;
   });

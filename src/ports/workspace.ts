@@ -55,6 +55,8 @@ export type WorkspaceState = {
 /** A workspace that is being removed. `lost`: what stood in it and nowhere else, without lines. */
 export type Removal = { readonly pid: ProcessId; readonly by: string; readonly lost: Differences };
 
+export type CommitOptions = { readonly except?: readonly string[]; readonly to?: string | undefined };
+
 export interface Workspaces {
   /** Made at first use, found again afterwards, over restarts. Every one that is opened must be closed. */
   open(pid: ProcessId, spec: WorkspaceSpec): Promise<Workspace>;
@@ -65,9 +67,10 @@ export interface Workspaces {
   /**
    * Writes the differences back to the folder that it began as a copy of. Rejects with `conflict` for what changed there
    * meanwhile; nothing is then written. After a crash in the middle it is simply asked for again. What differs at or below the paths
-   * `except` is not written, and goes on to differ.
+   * `except` is not written, and goes on to differ. `to`: a folder within the project's for one that began empty, which has it from then
+   * on; rejects with `invalid_argument` for one that has another.
    */
-  commit(pid: ProcessId, except?: readonly string[]): Promise<Differences>;
+  commit(pid: ProcessId, options?: CommitOptions): Promise<Differences>;
   /** Puts it back to how it began or was last written back (`null`), or how it stood before a call. Answers with what that changed. */
   rollback(pid: ProcessId, to: number | null): Promise<Differences>;
   /** All that there are, by their processes, in the order of pids. */

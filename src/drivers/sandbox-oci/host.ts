@@ -47,7 +47,10 @@ export function layersOf({ lacks }: Layout, { ownUsers }: Pick<Runtime, "ownUser
     {
       name: "namespaces",
       inForce: true,
-      detail: `${ownUsers === 1 ? "" : "user, "}process, network, mount, ipc, uts, control group`,
+      detail:
+        ownUsers === 1
+          ? "process, network, mount, ipc, uts, control group; none of users, since no root is inside"
+          : "user, process, network, mount, ipc, uts, control group",
     },
     { name: "system call filter", inForce: true, detail: `allow list for ${architecture()}, by libseccomp` },
     { name: "no new privileges", inForce: true, detail: "and no capabilities" },

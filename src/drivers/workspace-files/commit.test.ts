@@ -143,10 +143,37 @@ test("where a link leads is judged without following it", () => {
   );
 });
 
-test("one that began empty has no folder to be written to", () => {
-  const { again, record, folder } = shelfOf(begin);
+test("one that began empty is written to the folder that is named, which is its own from then on", () => {
+  const { again, record, folder, live, source } = shelfOf();
   writeRecord(folder, { ...record(), from: null });
-  expect(() => again().commit()).toThrow(expect.objectContaining({ code: "invalid_argument" }));
+  fs.writeFileSync(join(live, "made.txt"), "1\n");
+  expect(() => again().commit()).toThrow(/--to/);
+  fs.writeFileSync(join(source, "made.txt"), "theirs\n");
+  expect(() => again().commit([], { to: source })).toThrow(conflict("made.txt"));
+  // Nothing was written, so it has none yet.
+  expect(record().from).toBeNull();
+  fs.rmSync(join(source, "made.txt"));
+  expect(again().commit([], { to: source }).changes).toMatchObject([{ path: "made.txt", change: "added" }]);
+  fs.writeFileSync(join(live, "made.txt"), "2\n");
+  again().commit();
+  expect(fs.readFileSync(join(source, "made.txt"), "utf8")).toBe("2\n");
+  expect(() => again().commit([], { to: folder })).toThrow(/belongs to/);
+});
+
+test("nothing is written into Reeve's own data folder", () => {
+  const { shelf, live, source } = shelfOf(begin);
+  const dataFolder = join(source, "deep/.reeve");
+  fs.mkdirSync(dataFolder, { recursive: true });
+  fs.mkdirSync(join(live, "deep/.reeve"), { recursive: true });
+  fs.writeFileSync(join(live, "deep/.reeve/planted"), "x\n");
+  fs.writeFileSync(join(live, "deep/.reeve-not"), "x\n");
+  expect(() => shelf.commit([], { dataFolder })).toThrow(
+    /deep\/\.reeve.* Reeve's own data folder.*--except deep\/\.reeve/,
+  );
+  expect(fs.existsSync(join(source, "deep/.reeve-not"))).toBe(false);
+  shelf.commit(["deep/.reeve"], { dataFolder });
+  expect(fs.readdirSync(dataFolder)).toEqual([]);
+  expect(fs.existsSync(join(source, "deep/.reeve-not"))).toBe(true);
 });
 
 test("a death between the going of a folder and the coming of a file in its place is no conflict", () => {

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { join, resolve } from "node:path";
 import { OsError } from "../../abi/errors.ts";
 import type { Differences } from "../../abi/reports.ts";
-import type { WorkspaceState } from "../../ports/workspace.ts";
+import type { CommitOptions, WorkspaceState } from "../../ports/workspace.ts";
 import { codeOf, openRoot, ownerOf, removeAt, type Stats, statsOf, using } from "./beneath.ts";
 import { Disks, lackOfQuota, syncFileSystem } from "./disk.ts";
 import { Objects } from "./objects.ts";
@@ -148,6 +148,24 @@ export class Keeper {
     }
   }
 
+  commit(pid: string, { except = [], to }: CommitOptions): Differences {
+    const dataFolder = fs.realpathSync(this.#options.dataFolder);
+    return this.shelf(pid).commit(except, { dataFolder, to: to === undefined ? undefined : this.#targetOf(to) });
+  }
+
+  /** Whoever may commit may not thereby write anywhere on this machine. */
+  #targetOf(to: string): string {
+    const project = fs.realpathSync(this.#options.projectFolder);
+    const named = resolve(project, to);
+    if (!fs.existsSync(named)) throw notWritten(named, "it is not there");
+    const found = fs.realpathSync(named);
+    if (!isWithin(found, project)) throw notWritten(named, `it is not within ${project}`);
+    if (isWithin(found, fs.realpathSync(this.#options.dataFolder)))
+      throw notWritten(named, "it is of Reeve's own data folder");
+    if (!fs.statSync(found).isDirectory()) throw notWritten(named, "it is no folder");
+    return found;
+  }
+
   /** Unmounts it, if nothing on this machine uses it; answers whether it is put away. */
   putAway(pid: string): boolean {
     this.#shelves.delete(pid);
@@ -241,7 +259,7 @@ function unsaved(pid: string, lost: Differences): OsError {
   const shown = all.slice(0, PATHS_SHOWN).join(", ") + (count > PATHS_SHOWN ? ` and ${count - PATHS_SHOWN} more` : "");
   return new OsError(
     "conflict",
-    `The workspace of ${pid} holds what is nowhere else: ${shown}. It was not removed. Look at it (\`reeve diff ${pid}\`), write it back (\`reeve commit ${pid}\`), or give it up (\`reeve workspace remove --discard ${pid}\`).`,
+    `The workspace of ${pid} holds what is nowhere else: ${shown}. It was not removed. Look at it (\`reeve diff ${pid}\`), write it back (\`reeve commit ${pid}\`; with \`--to FOLDER\` if it began empty), or give it up (\`reeve workspace remove --discard ${pid}\`).`,
     { data: { what: "workspace", id: pid, paths: all.slice(0, PATHS_TOLD), count } },
   );
 }
@@ -272,6 +290,17 @@ const notCopied = (folder: string, why: string): OsError =>
       data: { issues: [`workspace.from: ${why}`] },
     },
   );
+
+const notWritten = (folder: string, why: string): OsError =>
+  new OsError(
+    "invalid_argument",
+    `The workspace cannot be written to ${folder}: ${why}. Name a folder of the project.`,
+    {
+      data: { issues: [`to: ${why}`] },
+    },
+  );
+
+const isWithin = (path: string, folder: string): boolean => path === folder || path.startsWith(`${folder}/`);
 
 /** The same process has the same id in every run. Two that share one meet nowhere: neither can reach the other's files. */
 function uidOf(pid: string, { from, to }: KeeperOptions["uids"]): number {

@@ -6,7 +6,7 @@
 //
 // Boundary: everything here is done at once, on the thread of worker.ts. Errors are OsErrors where a caller can do something about them.
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { OsError } from "../../abi/errors.ts";
 import {
   WORKSPACE_CHANGES_MAX,
@@ -25,6 +25,13 @@ import { restore } from "./restore.ts";
 import { type FileCache, type Kept, scan } from "./scan.ts";
 import { type Difference, differences, isAtOrBelow } from "./tree.ts";
 import { putBack } from "./partial.ts";
+
+export type CommitPlaces = {
+  /** For one that began empty: the folder that it is written to. */
+  readonly to?: string | undefined;
+  /** Reeve's own; nothing is written there. As the system resolves it. */
+  readonly dataFolder?: string | undefined;
+};
 
 export const boundsOf = (diskBytes: number) => ({
   entriesMax: WORKSPACE_ENTRIES_MAX,
@@ -167,15 +174,26 @@ export class Shelf {
     });
   }
 
-  /** `except`: paths that stay as they are, here and there; what differs at or below them goes on to differ. */
-  commit(except: readonly string[] = []): Differences {
+  /**
+   * `except`: paths that stay as they are, here and there; what differs at or below them goes on to differ. `to`: for one that began
+   * empty, and has this folder from then on.
+   */
+  commit(except: readonly string[] = [], { to, dataFolder }: CommitPlaces = {}): Differences {
     const { from } = this.#record;
-    if (from === null)
-      throw new OsError(
-        "invalid_argument",
-        "The workspace began empty, so there is no folder to write it back to. Name one as workspace.from of the agent; what is there can be read where it lies.",
-        { data: { issues: ["workspace.from: is not set"] } },
-      );
+    if (from !== null && to !== undefined && to !== from) throw hasFolder(from);
+    if (from !== null) return this.#commitTo(from, except, dataFolder);
+    if (to === undefined) throw hasNoFolder();
+    this.#put({ ...this.#record, from: to });
+    try {
+      return this.#commitTo(to, except, dataFolder);
+    } catch (error) {
+      // Nothing was written, so another may be named.
+      if (this.#record.committing === undefined) this.#put({ ...this.#record, from: null });
+      throw error;
+    }
+  }
+
+  #commitTo(from: string, except: readonly string[], dataFolder: string | undefined): Differences {
     const { tree, leftOut } = this.within((root) => this.#keep(root));
     this.#objects.sync(syncFileSystem);
     const { base } = this.#record;
@@ -183,10 +201,20 @@ export class Shelf {
       // What a crash has cut off is finished first: some of it may be there already.
       if (this.#record.committing !== undefined) this.#write(root, this.#record.committing, []);
       const chosen = this.#without(tree, except);
+      this.#keepOut(chosen, from, dataFolder);
       this.#write(root, chosen, leftOut);
       return chosen;
     });
     return this.#told(toWrite(this.#writable(base, written, leftOut)), leftOut, true);
+  }
+
+  /** No copy had it, so what stands at its place was made inside; written there, Reeve would take it for its own. */
+  #keepOut(tree: string, from: string, dataFolder: string | undefined): void {
+    const way = dataFolder === undefined ? ".." : relative(from, dataFolder);
+    if (way === ".." || way.startsWith("../")) return;
+    const place = namesOf(way).join("/");
+    const found = toWrite(this.#between(this.#record.base, tree)).find(({ path }) => isAtOrBelow(path, place));
+    if (found !== undefined) throw ofReeve(shownPath(found.path), way);
   }
 
   /** The tree, with these paths as they stand in the base. */
@@ -231,6 +259,25 @@ export class Shelf {
     this.#record = record;
   }
 }
+
+const hasFolder = (from: string): OsError =>
+  new OsError("invalid_argument", `The workspace belongs to ${from} and is written there. Leave out \`--to\`.`, {
+    data: { issues: ["to: the workspace has another folder"] },
+  });
+
+const hasNoFolder = (): OsError =>
+  new OsError(
+    "invalid_argument",
+    "The workspace began empty, so there is no folder to write it back to. Name one of the project's: `--to FOLDER`.",
+    { data: { issues: ["to: is not set"] } },
+  );
+
+const ofReeve = (path: string, dataFolder: string): OsError =>
+  new OsError(
+    "invalid_argument",
+    `${path} would be written into Reeve's own data folder. Leave that out with \`--except ${dataFolder}\`. Nothing was written.`,
+    { data: { issues: [`${path}: lies in ${dataFolder}, which is Reeve's own`] } },
+  );
 
 const nothingAt = (path: string): OsError =>
   new OsError("invalid_argument", `Nothing differs at ${path}, so it cannot be left out. Nothing was written.`, {

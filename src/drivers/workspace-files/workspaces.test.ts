@@ -45,6 +45,19 @@ function workspacesOf(folder: string, idleMs?: number): Workspaces {
 const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8");
 const refused = (code: string): unknown => expect.objectContaining({ code });
 
+test("one that began empty is written to a folder of the project, and to no other", async () => {
+  const folder = project();
+  const workspaces = workspacesOf(folder);
+  const workspace = await workspaces.open(PID, { from: undefined, diskBytes: 8 * MB });
+  await workspace.write("made.txt", Buffer.from("made"));
+  await workspace.close();
+  for (const to of [temporaryFolder(), "..", "absent", "src/a.txt", ".reeve", ".reeve/workspaces"])
+    await expect(workspaces.commit(PID, { to }), to).rejects.toEqual(refused("invalid_argument"));
+  const { changes } = await workspaces.commit(PID, { to: "src" });
+  expect(changes).toMatchObject([{ path: "made.txt", change: "added" }]);
+  expect(fs.readFileSync(join(folder, "src/made.txt"), "utf8")).toBe("made");
+});
+
 test("it is a copy that is found again, and nobody else sees it changed", async () => {
   const folder = project();
   const first = workspacesOf(folder);

@@ -9,7 +9,7 @@ import { Worker } from "node:worker_threads";
 import { OsError } from "../../abi/errors.ts";
 import type { ProcessId } from "../../abi/ids.ts";
 import type { Differences } from "../../abi/reports.ts";
-import type { Removal, Workspace, Workspaces, WorkspaceSpec } from "../../ports/workspace.ts";
+import type { CommitOptions, Removal, Workspace, Workspaces, WorkspaceSpec } from "../../ports/workspace.ts";
 import { hasLeftOvers } from "./disk.ts";
 import type { KeeperOptions, Place } from "./keeper.ts";
 import { removalsIn } from "./removal.ts";
@@ -101,8 +101,8 @@ class FileWorkspaces implements Workspaces {
 
   diff = (pid: ProcessId, from: number | null) => this.#briefly(pid, () => this.#order("diff", pid, from));
   snapshots = (pid: ProcessId) => this.#briefly(pid, () => this.#order("snapshots", pid));
-  commit = (pid: ProcessId, except: readonly string[] = []) =>
-    this.#briefly(pid, () => this.#order("commit", pid, except));
+  commit = (pid: ProcessId, options: CommitOptions = {}) =>
+    this.#briefly(pid, () => this.#order("commit", pid, options));
   rollback = (pid: ProcessId, to: number | null) => this.#briefly(pid, () => this.#order("rollback", pid, to));
 
   async list(): Promise<readonly ProcessId[]> {
