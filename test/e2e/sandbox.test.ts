@@ -75,6 +75,9 @@ export default agent({
 `;
 
 const changesSchema = z.object({ changes: z.array(z.object({ path: z.string(), change: z.string() })) });
+const workspacesSchema = z.object({
+  workspaces: z.array(z.object({ pid: z.string(), from: z.string().nullable(), changed: z.number().nullable() })),
+});
 const hasBubblewrap = spawnSync("bwrap", ["--unshare-all", "--ro-bind", "/", "/", "true"]).status === 0;
 
 needs("bubblewrap that may make namespaces", hasBubblewrap)("what runs for agents", () => {
@@ -144,6 +147,25 @@ needs("bubblewrap that may make namespaces", hasBubblewrap)("what runs for agent
       header.kind === "workspace.changed" ? [header.what] : [],
     );
     expect(kinds).toEqual(["snapshot", "snapshot", "rollback", "commit"]);
+  });
+
+  it("lists what stands in workspaces, gives none up unasked, and hands over what began empty", async () => {
+    const command = ["exec", "--json", "--", "sh", "-c", "echo made > made.txt"];
+    expect((await project.reeve(...command)).status).toBe(0);
+    const listed = async () => (await project.json(workspacesSchema, "workspace")).workspaces;
+    const { pid = "" } = (await listed()).find(({ from, changed }) => from === null && changed === 1) ?? {};
+    const kept = await project.reeve("workspace", "remove", pid);
+    expect(kept.status).not.toBe(0);
+    expect(kept.error).toMatch(/nowhere else: made\.txt.*commit.*--to FOLDER.*--discard/s);
+    mkdirSync(project.path("out"));
+    expect((await project.reeve("commit", pid)).error).toContain("--to FOLDER");
+    await project.json(changesSchema, "commit", pid, "--to", "out");
+    expect(readFileSync(project.path("out/made.txt"), "utf8")).toBe("made\n");
+    expect((await project.reeve("workspace", "remove", pid)).status).toBe(0);
+    expect((await listed()).map((one) => one.pid)).not.toContain(pid);
+    const events = await journalOf(server.client, pid as ProcessId);
+    const whats = events.flatMap(({ header }) => (header.kind === "workspace.changed" ? [header.what] : []));
+    expect(whats.slice(-2)).toEqual(["commit", "remove"]);
   });
 
   it("runs module agents in sandboxes, and takes back what they did, once", async () => {
