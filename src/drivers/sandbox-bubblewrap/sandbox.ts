@@ -24,7 +24,7 @@ import {
 } from "node:fs";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 import { OsError } from "../../abi/errors.ts";
 import type { SandboxLimits } from "../../abi/isolation.ts";
@@ -82,7 +82,8 @@ const PROBE_LIMITS: SandboxLimits = {
 const PROBE: SandboxSpec = {
   owner: "probe",
   level: "process",
-  command: ["true"],
+  // Until its input ends, so that it can be looked at.
+  command: ["cat"],
   env: {},
   mounts: [],
   limits: PROBE_LIMITS,
@@ -154,9 +155,12 @@ class BubblewrapSandbox implements Sandbox {
     const fingerprint = fingerprintOf({ bwrap, layers, etc: ETC_TEXT, profile: sampleOf(ground.launcher) });
     try {
       const { running } = await this.#start(ground, PROBE);
+      const isHeld = isInGroups(running.pid, ground.groups);
+      running.stdin.end();
       const exit = await running.exit;
+      if (!isHeld) throw unavailable("A trial run was not in its control groups, so no limit would have held it.");
       if (exit.kind !== "exited" || exit.code !== 0)
-        throw unavailable(`A trial run of \`true\` ended as ${JSON.stringify(exit)}.`);
+        throw unavailable(`A trial run of \`cat\` ended as ${JSON.stringify(exit)}.`);
     } catch (error) {
       await clear(ground);
       if (!OsError.is(error)) throw error;
@@ -237,6 +241,13 @@ class BubblewrapSandbox implements Sandbox {
 
 /** The channel apart, since one that a program's text comes by is not the job's. */
 type Started = { readonly running: Running; readonly channel: Socket | undefined };
+
+/** The self-test cannot tell for every way in front of bubblewrap: what it mounts may need the longer one. */
+function isInGroups(pid: number, groups: Groups | undefined): boolean {
+  if (groups === undefined) return true;
+  const entered = readFileSync(`/proc/${pid}/cgroup`, "utf8").split("\n");
+  return groups.roots.every((root) => entered.some((line) => line.includes(`/${basename(root)}/`)));
+}
 
 const givenUp = (): OsError => new OsError("cancelled", "The sandbox was not started: its caller gave up.");
 const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
