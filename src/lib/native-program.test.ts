@@ -9,7 +9,7 @@ import { emulationOf } from "../../test/emulator.ts";
 import { needs } from "../../test/needs.ts";
 import { assemble, RESULT, type NativeProgram } from "./native-program.ts";
 
-const NO_FILE: NativeProgram = { steps: [], becomes: "/nowhere/at/all", onFailure: "It is not there." };
+const NO_FILE: NativeProgram = { steps: [], becomes: "/nowhere/at/all", orSay: "It is not there." };
 
 for (const architecture of ["x64", "arm64"] as const) {
   const { name, before, isHere } = emulationOf(architecture);
@@ -38,13 +38,13 @@ for (const architecture of ["x64", "arm64"] as const) {
         const told = run(
           {
             steps: [
-              { call: "write", args: [3, Buffer.from("one "), 4], isNeeded: true },
-              { call: "write", args: [3, Buffer.from("two"), 3], isNeeded: true },
+              { call: "write", args: [3, Buffer.from("one "), 4], orSay: "never said" },
+              { call: "write", args: [3, Buffer.from("two"), 3], orSay: "never said" },
               { call: "close", args: [99] },
-              { call: "close", args: [3], isNeeded: true },
+              { call: "close", args: [3], orSay: "never said" },
             ],
             becomes: "/bin/sh",
-            onFailure: "never said",
+            orSay: "never said",
           },
           ["-c", 'echo "$1 $GIVEN"; { echo x >&3; } 2>/dev/null || echo closed', "name", "an argument"],
           [descriptor],
@@ -58,10 +58,10 @@ for (const architecture of ["x64", "arm64"] as const) {
 
     test("a call gets what the one before it answered, and what it becomes is an argument", () => {
       const steps = [
-        { call: "dup", args: [1], isNeeded: true },
-        { call: "write", args: [RESULT, Buffer.from("said\n"), 5], isNeeded: true },
+        { call: "dup", args: [1], orSay: "never said" },
+        { call: "write", args: [RESULT, Buffer.from("said\n"), 5], orSay: "never said" },
       ] as const;
-      expect(run({ steps, becomes: 1, onFailure: "never said" }, ["/bin/echo", "a", "b"])).toEqual({
+      expect(run({ steps, becomes: 1, orSay: "never said" }, ["/bin/echo", "a", "b"])).toEqual({
         status: 0,
         stdout: "said\na b\n",
         stderr: "",
@@ -71,11 +71,11 @@ for (const architecture of ["x64", "arm64"] as const) {
     test("it ends where a step that is needed fails, and where the other program is not there", () => {
       const failing: NativeProgram = {
         steps: [
-          { call: "write", args: [77, Buffer.from("x"), 1], isNeeded: true },
+          { call: "write", args: [77, Buffer.from("x"), 1], orSay: "It could not be written." },
           { call: "write", args: [1, Buffer.from("never"), 5] },
         ],
         becomes: "/bin/true",
-        onFailure: "It could not be written.",
+        orSay: "never said",
       };
       expect(run(failing, [])).toEqual({ status: 125, stdout: "", stderr: "It could not be written.\n" });
       expect(run(NO_FILE, [])).toEqual({ status: 125, stdout: "", stderr: "It is not there.\n" });
@@ -84,12 +84,12 @@ for (const architecture of ["x64", "arm64"] as const) {
 }
 
 describe("what cannot be assembled", () => {
-  test("a call that the architecture does not have, and more arguments than four", () => {
+  test("a call that the architecture does not have, and more arguments than five", () => {
     const of = (call: string, count: number): NativeProgram => ({
       ...NO_FILE,
       steps: [{ call, args: Array.from({ length: count }, () => 0) }],
     });
     expect(() => assemble(of("open", 3), "arm64")).toThrow(/arm64 has no system call open/);
-    expect(() => assemble(of("mmap", 6), "x64")).toThrow(/four/);
+    expect(() => assemble(of("mmap", 6), "x64")).toThrow(/five/);
   });
 });

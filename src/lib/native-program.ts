@@ -6,8 +6,8 @@
 // Source: how Linux hands over arguments and makes system calls on either processor (syscall(2), execve(2)).
 //
 // Invariants:
-//   N1. Where a step that is needed fails, or the other program cannot be had, it says so on standard error and ends with FAILED; nothing
-//       further is done.
+//   N1. Where a step fails that has something to say of it, or the other program cannot be had, that is said on standard error, and it
+//       ends with FAILED; nothing further is done.
 import { BASE, HEADER_BYTES, writeHeader } from "./elf.ts";
 import { freeCalls, checkedCalls, deniedCalls, type Architecture } from "./system-calls.ts";
 
@@ -18,25 +18,25 @@ export const FAILED = 125;
 type Argument = number | Uint8Array | typeof RESULT;
 export const RESULT = Symbol("what the last call answered");
 
-/** `isNeeded`: an answer below zero is a failure. */
-export type Step = { readonly call: string; readonly args: readonly Argument[]; readonly isNeeded?: boolean };
+/** `orSay`: an answer below zero is a failure, of which this is said. */
+export type Step = { readonly call: string; readonly args: readonly Argument[]; readonly orSay?: string };
 
 export type NativeProgram = {
   readonly steps: readonly Step[];
   /** What it becomes: a path, or the argument at this place, with the arguments from there on. */
   readonly becomes: string | number;
-  /** Said where it fails. */
-  readonly onFailure: string;
+  /** Said where the other program cannot be had. */
+  readonly orSay: string;
 };
 
 const STDERR = 2;
 const WORD_BYTES = 8;
 
-/** What code is made of: bytes, or a jump to the end of all steps that was not wanted. */
+/** What code is made of. */
 type Assembler = {
   readonly call: (number: number, args: readonly (number | typeof RESULT)[]) => Buffer;
-  /** Over to what stands `distance` bytes behind this, if the last answer was below zero. */
-  readonly ifFailed: (distance: number) => Buffer;
+  /** Runs `code` only if the last answer was below zero. */
+  readonly ifFailed: (code: Buffer) => Buffer;
   readonly become: (execve: number, path: number | undefined, place: number) => Buffer;
 };
 
@@ -73,31 +73,28 @@ class Data {
 }
 
 function codeOf(
-  { steps, becomes, onFailure }: NativeProgram,
+  { steps, becomes, orSay }: NativeProgram,
   architecture: Architecture,
   data: Data,
 ): { code: Buffer; data: Data } {
   const { call, ifFailed, become } = ASSEMBLERS[architecture];
-  const number = (name: string): number => numberOf(name, architecture);
-  const made = steps.map(({ call: name, args, isNeeded }) => ({
-    bytes: call(
-      number(name),
+  const made = ({ call: name, args }: Step): Buffer =>
+    call(
+      numberOf(name, architecture),
       args.map((arg) => (arg instanceof Uint8Array ? data.place(arg) : arg)),
-    ),
-    isNeeded: isNeeded === true,
-  }));
+    );
+  const failure = (said: string): Buffer => {
+    const bytes = Buffer.from(`${said}\n`);
+    const saying = { call: "write", args: [STDERR, bytes, bytes.length] };
+    return Buffer.concat([saying, { call: "exit", args: [FAILED] }].map(made));
+  };
   const path = typeof becomes === "string" ? data.place(Buffer.from(`${becomes}\0`)) : undefined;
-  const said = Buffer.from(`${onFailure}\n`);
-  const end = become(number("execve"), path, typeof becomes === "number" ? becomes : 0);
-  const failure = [call(number("write"), [STDERR, data.place(said), said.length]), call(number("exit"), [FAILED])];
-  // From the end, since a jump has to know how far it is.
-  let behind = end.length;
-  const parts = made.toReversed().map(({ bytes, isNeeded }) => {
-    const part = isNeeded ? Buffer.concat([bytes, ifFailed(behind)]) : bytes;
-    behind += part.length;
-    return part;
-  });
-  return { code: Buffer.concat([...parts.toReversed(), end, ...failure]), data };
+  const parts = [
+    ...steps.flatMap((step) => [made(step), ...(step.orSay === undefined ? [] : [ifFailed(failure(step.orSay))])]),
+    become(numberOf("execve", architecture), path, typeof becomes === "number" ? becomes : 0),
+    failure(orSay),
+  ];
+  return { code: Buffer.concat(parts), data };
 }
 
 function numberOf(name: string, architecture: Architecture): number {
@@ -109,7 +106,7 @@ function numberOf(name: string, architecture: Architecture): number {
 
 const le32 = (value: number): number[] => [value, value >>> 8, value >>> 16, value >>> 24].map((byte) => byte & 0xff);
 
-/** Arguments go into rdi, rsi, rdx and r10, the number into rax; rsp points at the number of arguments, and those behind it. */
+/** Arguments go into rdi, rsi, rdx, r10 and r8, the number into rax; rsp points at the number of arguments, and those behind it. */
 const x64: Assembler = {
   call: (number, args) =>
     Buffer.from([
@@ -118,7 +115,7 @@ const x64: Assembler = {
       ),
       ...[0xb8, ...le32(number), 0x0f, 0x05],
     ]),
-  ifFailed: (distance) => Buffer.from([0x48, 0x85, 0xc0, 0x0f, 0x88, ...le32(distance)]), // test rax, rax; js
+  ifFailed: (code) => Buffer.concat([Buffer.from([0x48, 0x85, 0xc0, 0x0f, 0x89, ...le32(code.length)]), code]), // test rax, rax; jns
   become: (execve, path, place) => {
     const own = WORD_BYTES * (1 + place);
     return Buffer.from([
@@ -130,13 +127,16 @@ const x64: Assembler = {
     ]);
   },
 };
-const MOVES_X64 = [[0xbf], [0xbe], [0xba], [0x41, 0xba]] as const;
+const MOVES_X64 = [[0xbf], [0xbe], [0xba], [0x41, 0xba], [0x41, 0xb8]] as const;
 
-/** Arguments go into x0 to x3, the number into x8; sp points at the number of arguments, and those behind it. */
+/** Arguments go into x0 to x4, the number into x8; sp points at the number of arguments, and those behind it. */
 const arm64: Assembler = {
   call: (number, args) =>
-    words([...args.flatMap((arg, at) => (arg === RESULT ? [] : load(at, arg))), ...load(8, number), SERVICE]),
-  ifFailed: (distance) => words([0xb7f8_0000 | ((distance / 4 + 1) << 5)]), // tbnz x0, 63
+    words([
+      ...args.flatMap((arg, at) => (at > 4 ? never() : arg === RESULT ? [] : load(at, arg))),
+      ...[...load(8, number), SERVICE],
+    ]),
+  ifFailed: (code) => Buffer.concat([words([0xb6f8_0000 | ((code.length / 4 + 1) << 5)]), code]), // tbz x0, 63
   become: (execve, path, place) => {
     const own = 1 + place;
     return words([
@@ -160,5 +160,5 @@ const words = (values: readonly number[]): Buffer => Buffer.from(values.flatMap(
 const ASSEMBLERS: Readonly<Record<Architecture, Assembler>> = { x64, arm64 };
 
 function never(): never {
-  throw new RangeError("A step has at most four arguments.");
+  throw new RangeError("A step has at most five arguments.");
 }

@@ -58,12 +58,8 @@ const DUTY_LAYERS: Readonly<Record<Duty, string>> = {
 };
 
 /** What keeps a sandbox in and within its limits, each by name. */
-export function layersOf(options: {
-  readonly uniqueUids: boolean;
-  readonly closesAll: boolean;
-  readonly layout: Layout;
-}): readonly Layer[] {
-  const { uniqueUids, closesAll, layout } = options;
+export function layersOf(options: { readonly uniqueUids: boolean; readonly layout: Layout }): readonly Layer[] {
+  const { uniqueUids, layout } = options;
   const duties = Object.entries(DUTY_LAYERS).map(([duty, name]): Layer => {
     const lack = layout.lacks[duty as Duty];
     // Without a tree of version 2 a group is emptied process by process, with new ones forbidden meanwhile.
@@ -82,13 +78,7 @@ export function layersOf(options: {
     { name: "no new privileges", inForce: true, detail: "and no capabilities, no further user namespaces" },
     { name: "read-only root", inForce: true, detail: "scratch folders are sized" },
     { name: "disk quota", inForce: true, detail: "a sized file system" },
-    {
-      name: "no descriptors",
-      inForce: closesAll,
-      detail: closesAll
-        ? "but the standard ones"
-        : "Reeve was started with open descriptors above 9, and there is no bash here to close them",
-    },
+    { name: "no descriptors", inForce: true, detail: "but the standard ones" },
     {
       name: "unique user ids",
       inForce: uniqueUids,

@@ -1,4 +1,4 @@
-// Starts bubblewrap, behind its front (front.ts), and tells when the world inside stands.
+// Starts bubblewrap, behind its front (front/program.ts), and tells when the world inside stands.
 //
 // When all mounts stand, bubblewrap has read what it was sent by the pipe `ready` and closed it; had it died before, the system
 // would report a reset in the place of an end. The job itself begins right after.
@@ -11,8 +11,9 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { constants, openSync, closeSync } from "node:fs";
 import { Socket } from "node:net";
 import type { Mount } from "../../ports/sandbox.ts";
-import { frontOf, hiddenFrontOf, type Hidden } from "./front.ts";
-import type { Fronts } from "./fronts.ts";
+import type { Fronts } from "./front/fronts.ts";
+import type { Hidden } from "./front/program.ts";
+import type { Meeting } from "./front/meeting.ts";
 import type { Source } from "../../linux/mounts.ts";
 import { HOME, profileOf, setenv, type Given, type Place, type World } from "./profile.ts";
 
@@ -21,7 +22,7 @@ export type LaunchSpec = Omit<World, "root"> & {
   readonly uid: number | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly channel: boolean;
-  /** Doors of the control groups; front.ts has room for six. */
+  /** Doors of the control groups. */
   readonly doors: readonly number[];
   readonly workspace: Source | undefined;
   readonly door: Source | undefined;
@@ -38,8 +39,7 @@ export type Launcher = {
   /** A descriptor that stands for the prepared /etc. */
   readonly etc: number;
   readonly root: readonly string[];
-  /** An empty folder that all users find, for mounts in namespaces of their own. */
-  readonly meeting: string;
+  readonly meeting: Meeting;
   /** Descriptors that Reeve was started with and that are not for sandboxes. */
   readonly inherited: readonly number[];
 };
@@ -59,16 +59,17 @@ export function launch(launcher: Launcher, spec: LaunchSpec): Launched {
   const { uid } = spec;
   const stdio: ("pipe" | "ignore" | number)[] = ["pipe", "pipe", "pipe", spec.channel ? "pipe" : "ignore"];
   const pass = (what: "pipe" | number): number => stdio.push(what) - 1;
-  const hidden: Hidden[] = [];
-  const bind = ({ descriptor, path, found, stats }: Source): Place => {
-    if (found || uid === undefined) return pass(descriptor);
-    const name = String(hidden.length);
-    hidden.push({ name, path, device: stats.dev, inode: stats.ino });
-    return `${meeting}/${name}`;
+  const hidden: Hidden["sources"][number][] = [];
+  const bind = ({ descriptor, found, stats }: Source): Place => {
+    const number = pass(descriptor);
+    if (found || uid === undefined) return number;
+    const place = meeting.placeFor(hidden.length, stats);
+    hidden.push({ descriptor: number, place });
+    return place;
   };
   const filter = openSync(filterFile, constants.O_RDONLY);
   try {
-    for (const door of spec.doors) pass(door);
+    const doors = spec.doors.map(pass);
     const hasEnv = Object.keys(spec.env).length > 0;
     const given: Given = {
       filter: pass(filter),
@@ -79,29 +80,22 @@ export function launch(launcher: Launcher, spec: LaunchSpec): Launched {
       door: spec.door === undefined ? undefined : bind(spec.door),
       mounts: spec.mounts.map(({ to, access, bind: source }) => ({ to, access, place: bind(source) })),
     };
+    const isRoots = uid !== undefined && hidden.length > 0;
     const front = {
-      ...spec,
-      bwrap,
-      doors: spec.doors.length,
+      ...{ bwrap, doors, fileBytesMax: spec.fileBytesMax, cpuSecondsMax: spec.cpuSecondsMax },
       // What this start has put in its place is bubblewrap's to close.
       strays: inherited.filter((number) => number >= stdio.length || (number === 3 && !spec.channel)),
-      args: profileOf({ ...spec, root }, given),
+      ...(isRoots ? { hidden: { uid, sources: hidden } } : {}),
     };
-    const isRoots = uid !== undefined && hidden.length > 0;
-    const native = isRoots ? undefined : fronts.programFor(front);
-    const [program, ...args] =
-      native !== undefined
-        ? ([native, ...front.args] as const)
-        : isRoots
-          ? hiddenFrontOf(front, { uid, meeting, hidden })
-          : frontOf(front);
-    const child = spawn(program, args, {
-      ...SPAWN,
-      ...(native === undefined ? {} : { argv0: bwrap }),
-      stdio,
-      env: isRoots ? { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" } : {},
-      ...(uid === undefined || isRoots ? {} : { uid, gid: uid }),
-    });
+    const child = fronts.with(front, (program) =>
+      spawn(program, profileOf({ ...spec, root }, given), {
+        ...SPAWN,
+        argv0: bwrap,
+        stdio,
+        env: {},
+        ...(uid === undefined || isRoots ? {} : { uid, gid: uid }),
+      }),
+    );
     sendEnv(socketOf(child, given.env), spec.env);
     return {
       child,

@@ -1,10 +1,12 @@
 // Goal: what runs inside sees and keeps nothing but what it was given, and its end is told as it was. Method: real programs in real
 // sandboxes.
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { needs } from "../../../test/needs.ts";
+import { createBubblewrap } from "./sandbox.ts";
 import { ended, HAS_BUBBLEWRAP, IS_ROOT, openScene, run, shell, specOf, type Scene } from "./sandbox.fake.ts";
 
 needs("bubblewrap (apt install bubblewrap)", HAS_BUBBLEWRAP)("a sandbox of bubblewrap", () => {
@@ -128,6 +130,24 @@ needs("bubblewrap (apt install bubblewrap)", HAS_BUBBLEWRAP)("a sandbox of bubbl
     expect(statSync("/etc/passwd").uid).toBe(before);
     expect(statSync(folder).uid === 0).toBe(false);
     expect(statSync(join(folder, "sub", "given")).uid).toBe(statSync(folder).uid);
+  });
+
+  needs("root", IS_ROOT)("where its folder may not be executed from", () => {
+    test("it stands elsewhere, and two of one folder do not take anything from each other", async () => {
+      const folder = join(scene.folder, "no-programs");
+      mkdirSync(folder);
+      execFileSync("mount", ["-t", "tmpfs", "-o", "noexec", "none", folder]);
+      const drivers = [0, 1].map(() => createBubblewrap({ folder, uids: { from: 270_000, to: 270_999 } }));
+      try {
+        for (const driver of drivers) expect((await shell(driver, "echo ran")).out).toBe("ran\n");
+        await drivers.pop()?.close();
+        for (const driver of drivers) expect((await shell(driver, "echo ran")).out).toBe("ran\n");
+        expect(readdirSync(folder)).toEqual([]);
+      } finally {
+        for (const driver of drivers) await driver.close();
+        execFileSync("umount", [folder]);
+      }
+    });
   });
 
   test("a signal that has fired starts nothing, and one that fires later ends it", async () => {

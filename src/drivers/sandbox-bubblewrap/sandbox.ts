@@ -11,38 +11,39 @@
 //   S2. `start` either answers with a sandbox that runs, or leaves nothing.
 import { randomInt } from "node:crypto";
 import {
-  chmodSync,
   closeSync,
   constants,
-  mkdirSync,
-  mkdtempSync,
   openSync,
   readFileSync,
   rmSync,
   statSync,
   writeFileSync,
+  mkdirSync,
+  chmodSync,
 } from "node:fs";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 import { OsError } from "../../abi/errors.ts";
-import type { SandboxLimits } from "../../abi/isolation.ts";
 import type { DriverState, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
 import { closeDoors, Groups, runName, sweep, type Group } from "../../linux/cgroup.ts";
 import { readLayout } from "../../linux/cgroup-layout.ts";
 import { ETC_TEXT, makeEtc } from "../../linux/etc-folder.ts";
 import { filterFor } from "./filter.ts";
 import { architecture, explain, findBubblewrap, fingerprintOf, layersOf, mayChangeUser } from "./host.ts";
-import { canClose, frontOf, inherited } from "./front.ts";
-import { frontProgram, Fronts } from "./fronts.ts";
+import { Fronts, inherited, mayExecuteIn } from "./front/fronts.ts";
+import { Meeting } from "./front/meeting.ts";
+import { frontProgram } from "./front/program.ts";
 import { launch, ownEnv, type Launched, type Launcher } from "./launch.ts";
 import { LooseBounds } from "../../linux/loose-bounds.ts";
 import { isFoundByAll } from "../../linux/mounts.ts";
 import { openPlaces, type Places } from "../../linux/places.ts";
+import { makeRunFolder } from "../../linux/run-folder.ts";
 import { HOME, profileOf, rootOf } from "./profile.ts";
 import { Running, type Bounds } from "../../linux/running.ts";
 import { Uids, type UidRange } from "../../linux/uids.ts";
+import { isInGroups, TRIAL } from "./trial.ts";
 import { WarmPool, type Waiting, type WarmCounts } from "./warm.ts";
 import { Watchdog } from "../../linux/watchdog.ts";
 
@@ -61,33 +62,14 @@ type Ground = {
   readonly launcher: Launcher;
   readonly groups: Groups | undefined;
   readonly watchdog: Watchdog;
-  /** A folder that goes with this run, or empty. */
-  readonly temporary: string;
+  /** It goes with this run. */
+  readonly folder: string;
   readonly uids: Uids | undefined;
 };
 type Found = { readonly state: DriverState; readonly ground: Ground | undefined };
 
 /** The supervisor of bubblewrap and its first process inside. */
 const OWN_PROCESSES = 2;
-
-const PROBE_LIMITS: SandboxLimits = {
-  cpus: 1,
-  cpuMs: 10_000,
-  memoryBytes: 128 * 1024 * 1024,
-  processes: 16,
-  diskBytes: 1024 * 1024,
-  wallMs: 10_000,
-  outputBytes: 64 * 1024,
-};
-const PROBE: SandboxSpec = {
-  owner: "probe",
-  level: "process",
-  // Until its input ends, so that it can be looked at.
-  command: ["cat"],
-  env: {},
-  mounts: [],
-  limits: PROBE_LIMITS,
-};
 
 export function createBubblewrap(options: BubblewrapOptions): Sandbox {
   return new BubblewrapSandbox(options);
@@ -146,15 +128,12 @@ class BubblewrapSandbox implements Sandbox {
     const layout = readLayout();
     await sweep(layout);
     const ground = layGround(this.#options, bwrap.path, layout);
-    const layers = layersOf({
-      uniqueUids: ground.uids !== undefined,
-      closesAll: canClose(ground.launcher.inherited),
-      layout,
-    });
+    if (typeof ground === "string") return { state: absent(ground), ground: undefined };
+    const layers = layersOf({ uniqueUids: ground.uids !== undefined, layout });
     const lacking = layers.filter(({ inForce }) => !inForce);
     const fingerprint = fingerprintOf({ bwrap, layers, etc: ETC_TEXT, profile: sampleOf(ground.launcher) });
     try {
-      const { running } = await this.#start(ground, PROBE);
+      const { running } = await this.#start(ground, TRIAL);
       const isHeld = isInGroups(running.pid, ground.groups);
       running.stdin.end();
       const exit = await running.exit;
@@ -242,13 +221,6 @@ class BubblewrapSandbox implements Sandbox {
 /** The channel apart, since one that a program's text comes by is not the job's. */
 type Started = { readonly running: Running; readonly channel: Socket | undefined };
 
-/** The self-test cannot tell for every way in front of bubblewrap: what it mounts may need the longer one. */
-function isInGroups(pid: number, groups: Groups | undefined): boolean {
-  if (groups === undefined) return true;
-  const entered = readFileSync(`/proc/${pid}/cgroup`, "utf8").split("\n");
-  return groups.roots.every((root) => entered.some((line) => line.includes(`/${basename(root)}/`)));
-}
-
 const givenUp = (): OsError => new OsError("cancelled", "The sandbox was not started: its caller gave up.");
 const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
 
@@ -290,57 +262,59 @@ async function failureOf(running: Running): Promise<OsError> {
   return unavailable(explain(Buffer.concat(said).toString()));
 }
 
-function layGround({ folder, uids }: BubblewrapOptions, bwrap: string, layout: ReturnType<typeof readLayout>): Ground {
+/** Or why there is none to stand on, with the remedy. */
+function layGround(
+  { folder, uids }: BubblewrapOptions,
+  bwrap: string,
+  layout: ReturnType<typeof readLayout>,
+): Ground | string {
   const changesUser = mayChangeUser();
-  const own = publicFolder(folder, changesUser);
+  const name = runName();
+  const own = makeRunFolder(
+    folder,
+    name,
+    (made) => (!changesUser || isFoundByAll(join(made, "etc"))) && mayExecuteIn(made, architecture()),
+  );
+  if (own === undefined)
+    return `Sandboxes need a folder that all users find and where programs may be executed. Neither ${folder} nor ${tmpdir()} is one: a folder above is closed, or it is mounted with \`noexec\`. Set TMPDIR to one that is.`;
   const etc = join(own, "etc");
   const filterFile = join(own, "filter.bpf");
-  const meeting = join(own, "meeting");
+  const fronts = join(own, "fronts");
   makeEtc(etc);
-  mkdirSync(meeting, { recursive: true });
   writeFileSync(filterFile, filterFor(architecture()));
-  const groups = layout.hierarchies.length === 0 ? undefined : new Groups(layout, runName());
-  const temporary = own === folder ? "" : own;
+  mkdirSync(fronts);
+  chmodSync(fronts, 0o711);
+  const groups = layout.hierarchies.length === 0 ? undefined : new Groups(layout, name);
   return {
     launcher: {
       bwrap,
-      fronts: new Fronts(join(own, "fronts"), architecture()),
+      fronts: new Fronts(fronts, architecture()),
       filterFile,
       etc: openSync(etc, constants.O_RDONLY | constants.O_DIRECTORY),
       root: rootOf(),
-      meeting,
+      meeting: new Meeting(join(own, "meeting")),
       inherited: inherited(),
     },
-    temporary,
+    folder: own,
     groups,
-    watchdog: new Watchdog(groups?.roots ?? [], temporary),
+    watchdog: new Watchdog(groups?.roots ?? [], own),
     uids: changesUser ? new Uids(uids, randomInt(2 ** 31)) : undefined,
   };
 }
 
-/** `folder`, or one of this run where users of sandboxes would not find it. */
-function publicFolder(folder: string, changesUser: boolean): string {
-  mkdirSync(folder, { recursive: true });
-  if (changesUser) chmodSync(folder, 0o711);
-  if (!changesUser || isFoundByAll(join(folder, "etc"))) return folder;
-  const own = mkdtempSync(join(tmpdir(), "reeve-"));
-  chmodSync(own, 0o711);
-  return own;
-}
-
-async function clear({ launcher, groups, watchdog, temporary }: Ground): Promise<void> {
+async function clear({ launcher, groups, watchdog, folder }: Ground): Promise<void> {
   groups?.close();
   closeSync(launcher.etc);
-  if (temporary !== "") rmSync(temporary, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true });
   await watchdog.close();
 }
 
-const SAMPLE_WORK = { doors: 1, strays: [], fileBytesMax: 1, cpuSecondsMax: 1 };
+const SAMPLE_WORK = { doors: [4], strays: [], fileBytesMax: 1, cpuSecondsMax: 1 };
+const SAMPLE_HIDDEN = { uid: 1, sources: [{ descriptor: 5, place: "/place" }] };
 
 /** The profile as text, with stand-ins for what differs from start to start. */
 const sampleOf = ({ bwrap, root }: Launcher): Readonly<Record<string, unknown>> => ({
-  front: frontOf({ ...SAMPLE_WORK, bwrap, args: [] }),
-  program: Buffer.from(frontProgram({ ...SAMPLE_WORK, bwrap }, architecture())).toString("base64"),
+  front: Buffer.from(frontProgram({ ...SAMPLE_WORK, bwrap, hidden: SAMPLE_HIDDEN }, architecture())).toString("base64"),
   filter: Buffer.from(filterFor(architecture())).toString("base64"),
   args: profileOf({ command: ["true"], cwd: "/ws", diskBytes: 1, root }, { filter: 5, etc: 6, ready: 7, mounts: [] }),
   home: HOME,

@@ -15,6 +15,7 @@ export const CONNECTOR = "connect";
 
 const UNIX = 1;
 const STREAM = 1;
+const NOT_CONNECTED = "The channel of the sandbox could not be connected";
 
 /** `path`: of the socket, as it is called inside. The first descriptor that is free is 3: an engine opens three. */
 export function connectorFor(architecture: Architecture, path = `${PIPES_INSIDE}/${CHANNEL}`): Uint8Array {
@@ -22,11 +23,11 @@ export function connectorFor(architecture: Architecture, path = `${PIPES_INSIDE}
   return assemble(
     {
       steps: [
-        { call: "socket", args: [UNIX, STREAM, 0], isNeeded: true },
-        { call: "connect", args: [RESULT, address, address.length], isNeeded: true },
+        { call: "socket", args: [UNIX, STREAM, 0], orSay: NOT_CONNECTED },
+        { call: "connect", args: [RESULT, address, address.length], orSay: NOT_CONNECTED },
       ],
       becomes: 1,
-      onFailure: "The channel of the sandbox could not be connected",
+      orSay: NOT_CONNECTED,
     },
     architecture,
   );
