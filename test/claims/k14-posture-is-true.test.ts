@@ -7,13 +7,18 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
 import { sandboxLimitsSchema } from "../../src/abi/isolation.ts";
 import type { Json } from "../../src/abi/json.ts";
 import { createBubblewrap } from "../../src/drivers/sandbox-bubblewrap/sandbox.ts";
+import type * as Program from "../../src/drivers/sandbox-bubblewrap/front/program.ts";
+import type { Front } from "../../src/drivers/sandbox-bubblewrap/front/program.ts";
+import type * as Trial from "../../src/drivers/sandbox-bubblewrap/trial.ts";
 import { createPlain } from "../../src/drivers/selftest/plain.ts";
-import { createSelfTest } from "../../src/drivers/selftest/selftest.ts";
+import { tryPayloads } from "../../src/drivers/selftest/run.ts";
+import { createSelfTest, PAYLOADS } from "../../src/drivers/selftest/selftest.ts";
 import { systemClock } from "../../src/drivers/system/clock.ts";
+import type { Architecture } from "../../src/lib/system-calls.ts";
 import type { Egress } from "../../src/ports/egress.ts";
 import type { Sandbox, SelfTest } from "../../src/ports/sandbox.ts";
 import type { Workspace, Workspaces } from "../../src/ports/workspace.ts";
@@ -25,6 +30,25 @@ import { createSandboxes } from "../../src/tools/sandboxes.ts";
 import { needs } from "../needs.ts";
 import { bootTest } from "../system.ts";
 import { type Medium, temporaryMedium } from "./temporary.ts";
+
+/** What is taken out of what stands in front of bubblewrap; the driver's own trial run would see the first of it. */
+const taken = vi.hoisted(() => ({ groups: false, user: false }));
+vi.mock("../../src/drivers/sandbox-bubblewrap/front/program.ts", async (importOriginal) => {
+  const { frontProgram } = await importOriginal<typeof Program>();
+  const without = (front: Front): Front => ({
+    ...front,
+    ...(taken.groups ? { doors: [] } : {}),
+    ...(taken.user && front.hidden !== undefined ? { hidden: { ...front.hidden, uid: 0 } } : {}),
+  });
+  return { frontProgram: (front: Front, architecture: Architecture) => frontProgram(without(front), architecture) };
+});
+vi.mock("../../src/drivers/sandbox-bubblewrap/trial.ts", async (importOriginal) => {
+  const whole = await importOriginal<typeof Trial>();
+  return {
+    ...whole,
+    isInGroups: (...given: Parameters<typeof whole.isInGroups>) => taken.groups || whole.isInGroups(...given),
+  };
+});
 
 const SECRET = "what only the machine knows";
 const folder = mkdtempSync(join(tmpdir(), "reeve-k14-"));
@@ -42,6 +66,7 @@ const mediums: Medium[] = [];
 afterEach(() => {
   mediums.splice(0).forEach((medium) => medium.dispose());
   rmSync(mark, { force: true });
+  Object.assign(taken, { groups: false, user: false });
 });
 
 const realTest = (): SelfTest =>
@@ -153,6 +178,27 @@ needs("bubblewrap in full force", posture === "strong")("K14 with a driver that 
       await whole.close();
     },
   );
+
+  it("the self-test sees that the program in front of it enters no control group", async () => {
+    taken.groups = true;
+    const broken = bubblewrap();
+    const payloads = PAYLOADS.filter(({ name }) => ["membomb", "forkbomb"].includes(name));
+    const tried = await tryPayloads(broken, payloads, { architecture: process.arch as Architecture });
+    expect(tried.map(({ found }) => found.verdict)).toEqual(["escaped", "escaped"]);
+    await broken.close();
+  });
+
+  it("turns it off where it would run as root, for files that only root finds", { timeout: 300_000 }, async () => {
+    taken.user = true;
+    const broken = bubblewrap();
+    expect((await broken.state()).posture).toBe("strong");
+    const { passed, verdicts } = await realTest().run(broken, "full");
+    expect(passed).toBe(false);
+    const failed = verdicts.filter(({ expected }) => !expected);
+    expect(failed.map(({ payload }) => payload)).toContain("setuid-left");
+    expect(failed.every(({ detail }) => detail.includes("only Reeve finds"))).toBe(true);
+    await broken.close();
+  });
 });
 
 const isKnown = process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64");

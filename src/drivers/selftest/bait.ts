@@ -12,6 +12,12 @@ import { promisify } from "node:util";
 import type { Architecture } from "../../lib/system-calls.ts";
 import { assembleProber, call, type Call } from "./prober.ts";
 
+export type Shown = {
+  readonly folder: string;
+  /** For a sandbox to have at /ws. */
+  readonly workspace: string;
+};
+
 export type Bait = {
   readonly folder: string;
   /** Text that stands in what must not be read. */
@@ -19,8 +25,8 @@ export type Bait = {
   readonly secretFile: string;
   /** All users may write into it. */
   readonly open: string;
-  /** For a sandbox to have at /ws. */
-  readonly workspace: string;
+  /** What a sandbox is shown lies in one of these: all users find the one, and only Reeve the other. */
+  readonly places: Readonly<Record<"found" | "hidden", Shown>>;
   /** Path of a socket that somebody listens on. */
   readonly socket: string;
   readonly abstract: string;
@@ -44,7 +50,8 @@ export async function layBait(architecture: Architecture): Promise<Bait> {
   const secret = `secret-${randomBytes(16).toString("hex")}`;
   const secretFile = join(folder, "secret");
   const open = join(folder, "open");
-  const workspace = join(folder, "workspace");
+  const shown = (name: string): Shown => ({ folder: join(folder, name), workspace: join(folder, name, "workspace") });
+  const places = { found: shown("found"), hidden: shown("hidden") };
   const socket = join(folder, "socket");
   const abstract = `reeve-${randomBytes(8).toString("hex")}`;
   const ipcKey = randomInt(1, 2 ** 31 - 1);
@@ -52,7 +59,9 @@ export async function layBait(architecture: Architecture): Promise<Bait> {
   await writeFile(secretFile, secret, { mode: 0o644 });
   await mkdir(open);
   await chmod(open, 0o777);
-  await mkdir(workspace);
+  for (const place of Object.values(places)) await mkdir(place.workspace, { recursive: true });
+  await chmod(places.found.folder, 0o755);
+  await chmod(places.hidden.folder, 0o700);
   const port = await listen(createServer(), { host: "127.0.0.1", port: 0 });
   const servers: { readonly server: Server }[] = [port];
   servers.push(await listen(createServer(), { path: socket }), await listen(createServer(), { path: `\0${abstract}` }));
@@ -73,7 +82,7 @@ export async function layBait(architecture: Architecture): Promise<Bait> {
   const ipc = new HostIpc({ folder, architecture, key: ipcKey, queue: abstract });
   await ipc.make();
   return {
-    ...{ folder, secret, secretFile, open, workspace, socket, abstract, ipcKey, queue: abstract },
+    ...{ folder, secret, secretFile, open, places, socket, abstract, ipcKey, queue: abstract },
     port: number,
     touched: () => touches,
     victim: victim.pid ?? 0,

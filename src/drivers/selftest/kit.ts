@@ -11,7 +11,10 @@ import type { Architecture } from "../../lib/system-calls.ts";
 import { assembleProber, readResults, type Group, type Results } from "./prober.ts";
 
 export type Kit = {
-  readonly mounts: readonly Mount[];
+  /** For `/ws`. */
+  readonly workspace: string;
+  /** Of what a command names, and of nothing else: what is mounted may decide how a sandbox is started. */
+  readonly mountsFor: (command: readonly string[]) => readonly Mount[];
   readonly probeCommand: readonly [string, ...string[]];
   readonly scriptCommand: (names: readonly string[]) => readonly [string, ...string[]];
   readonly read: (output: Uint8Array) => Results;
@@ -36,11 +39,16 @@ const SCRIPT = join(import.meta.dirname, `inside${extname(import.meta.filename)}
 export const isProbe = (payload: Payload): payload is ProbePayload => payload.kind === "probe";
 export const isScript = (payload: Payload): payload is ScriptPayload => payload.kind === "script";
 
-export async function layKit(bait: Bait, payloads: readonly Payload[], architecture: Architecture): Promise<Kit> {
+export async function layKit(
+  bait: Bait,
+  payloads: readonly Payload[],
+  { architecture, lies }: { readonly architecture: Architecture; readonly lies: keyof Bait["places"] },
+): Promise<Kit> {
+  const { folder, workspace } = bait.places[lies];
   const probes: readonly Group[] = payloads
     .filter(isProbe)
     .map((payload) => ({ payload: payload.name, calls: payload.calls(bait) }));
-  const at = (name: string): string => join(bait.folder, name);
+  const at = (name: string): string => join(folder, name);
   const write = async (name: string, groups: readonly Group[]): Promise<void> => {
     await writeFile(at(name), assembleProber(groups, architecture));
     await chmod(at(name), 0o755);
@@ -61,14 +69,16 @@ export async function layKit(bait: Bait, payloads: readonly Payload[], architect
     namesAllowed: NAMES_ALLOWED,
   };
   const mount = (from: string, to: string): Mount => ({ from, to, access: "read" });
+  const mounts = [
+    mount(at("probe"), INSIDE.prober),
+    mount(at("bomb"), INSIDE.bomb),
+    mount(at("storm"), INSIDE.storm),
+    mount(at(script), `${INSIDE.folder}/${script}`),
+    mount(node, `${INSIDE.folder}/node`),
+  ];
   return {
-    mounts: [
-      mount(at("probe"), INSIDE.prober),
-      mount(at("bomb"), INSIDE.bomb),
-      mount(at("storm"), INSIDE.storm),
-      mount(at(script), `${INSIDE.folder}/${script}`),
-      mount(node, `${INSIDE.folder}/node`),
-    ],
+    workspace,
+    mountsFor: (command) => mounts.filter(({ to }) => command.includes(to)),
     probeCommand: [INSIDE.prober],
     scriptCommand: (names) => [`${INSIDE.folder}/node`, `${INSIDE.folder}/${script}`, JSON.stringify(given), ...names],
     read: (output) => readResults(probes, architecture, output),

@@ -65,6 +65,8 @@ export type Run = {
   readonly stdout: string;
   readonly tookMs: number;
   readonly bait: Bait;
+  /** The folder that a workspace was made of. */
+  readonly workspace: string;
   /** Processes of the machine that carry the mark of this start, when its end was told. */
   readonly left: readonly number[];
 };

@@ -217,8 +217,8 @@ export const PROGRAMS: readonly ProgramPayload[] = [
     program: shell(
       "cp /bin/sh /ws/sh; chown 0:0 /ws/sh 2>/dev/null; chmod 6755 /ws/sh 2>/dev/null; mkdir -m 2777 /ws/folder; mknod /ws/mem c 1 1 2>/dev/null; mknod /ws/disk b 8 0 2>/dev/null; ls /ws",
     ),
-    judge: async ({ bait, stdout, exit }) => {
-      const found = await traps(bait.workspace);
+    judge: async ({ workspace, stdout, exit }) => {
+      const found = await traps(workspace);
       if (found.length > 0) return escaped(`left behind: ${found.join(", ")}`);
       return stdout.includes("sh") ? contained("what it left has no rights") : silent(endOf(exit));
     },

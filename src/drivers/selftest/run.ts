@@ -25,6 +25,8 @@ export type Means = {
   readonly architecture: Architecture;
   /** Makes the doors of payloads that have one. */
   readonly egress?: Egress | undefined;
+  /** Where what the sandbox is shown lies; found by all if absent. */
+  readonly lies?: keyof Bait["places"];
 };
 
 type Scene = {
@@ -57,11 +59,11 @@ export async function tryPayloads(
 async function tryOnce(
   sandbox: Sandbox,
   payloads: readonly Payload[],
-  { architecture, egress, patience }: Means & Pick<Scene, "patience">,
+  { architecture, egress, patience, lies = "found" }: Means & Pick<Scene, "patience">,
 ): Promise<readonly TriedPayload[]> {
   const bait = await layBait(architecture);
   try {
-    const scene = { sandbox, bait, egress, patience, kit: await layKit(bait, payloads, architecture) };
+    const scene = { sandbox, bait, egress, patience, kit: await layKit(bait, payloads, { architecture, lies }) };
     const found = new Map<string, Found>();
     const note = (all: ReadonlyMap<string, Found>): void => all.forEach((one, name) => found.set(name, one));
     const probes = payloads.filter(isProbe);
@@ -166,7 +168,7 @@ async function tryProgram(scene: Scene, payload: ProgramPayload): Promise<Found>
   const run = await start(scene, {
     command: marked,
     limits,
-    ...(workspace === true ? { workspace: { folder: scene.bait.workspace } } : {}),
+    ...(workspace === true ? { workspace: { folder: scene.kit.workspace } } : {}),
     kill: kill === true,
     mark,
   });
@@ -196,7 +198,7 @@ async function start(
       level: sandbox.level,
       command,
       env: {},
-      mounts: kit.mounts,
+      mounts: kit.mountsFor(command),
       limits,
       workspace,
       door,
@@ -212,7 +214,8 @@ async function start(
     const said = `${endOf(exit)}. ${(await complaints).toString().trim().slice(-300)}`;
     const whole = await heard;
     const tookMs = performance.now() - begunMs;
-    return { exit, output: whole, stdout: whole.subarray(0, 1_000_000).toString(), said, tookMs, bait, left };
+    const stdout = whole.subarray(0, 1_000_000).toString();
+    return { exit, output: whole, stdout, said, tookMs, bait, workspace: kit.workspace, left };
   } finally {
     bound.clear();
   }

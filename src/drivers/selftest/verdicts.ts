@@ -11,7 +11,7 @@ import { z } from "zod";
 import type { Sandbox, SelfTestReport } from "../../ports/sandbox.ts";
 
 /** Raised when payloads or their judgement change in a way that their names do not show. */
-const EDITION = 2;
+const EDITION = 3;
 
 const keptSchema = z.strictObject({
   edition: z.literal(EDITION),
