@@ -1,7 +1,7 @@
 // Goal: an assembled program makes its calls and becomes the other one, on both architectures. Method: it is run, the one of the other
 // architecture by an emulator.
 import { spawnSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, lstatSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -9,6 +9,8 @@ import { emulationOf } from "../../test/emulator.ts";
 import { needs } from "../../test/needs.ts";
 import { assemble, RESULT, type NativeProgram } from "./native-program.ts";
 
+const AT_FDCWD = -100;
+const AT_SYMLINK_FOLLOW = 0x400;
 const NO_FILE: NativeProgram = { steps: [], becomes: "/nowhere/at/all", orSay: "It is not there." };
 
 for (const architecture of ["x64", "arm64"] as const) {
@@ -66,6 +68,17 @@ for (const architecture of ["x64", "arm64"] as const) {
         stdout: "said\na b\n",
         stderr: "",
       });
+    });
+
+    test("a call has up to five arguments, and numbers below zero", () => {
+      const path = (file: string): Buffer => Buffer.from(`${join(held.folder, file)}\0`);
+      writeFileSync(join(held.folder, "target"), "what the link leads to");
+      symlinkSync("target", join(held.folder, "link"));
+      const args = [AT_FDCWD, path("link"), AT_FDCWD, path("linked"), AT_SYMLINK_FOLLOW];
+      const steps = [{ call: "linkat", args, orSay: "never said" }];
+      expect(run({ steps, becomes: "/bin/true", orSay: "never said" }, [])).toMatchObject({ status: 0 });
+      // Without its last argument the link itself has the other name.
+      expect(lstatSync(join(held.folder, "linked")).isFile()).toBe(true);
     });
 
     test("it ends where a step that is needed fails, and where the other program is not there", () => {
