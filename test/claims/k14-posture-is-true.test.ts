@@ -32,12 +32,13 @@ import { bootTest } from "../system.ts";
 import { type Medium, temporaryMedium } from "./temporary.ts";
 
 /** What is taken out of what stands in front of bubblewrap; the driver's own trial run would see the first of it. */
-const taken = vi.hoisted(() => ({ groups: false, user: false }));
+const taken = vi.hoisted(() => ({ groups: false, limits: false, user: false }));
 vi.mock("../../src/drivers/sandbox-bubblewrap/front/program.ts", async (importOriginal) => {
   const { frontProgram } = await importOriginal<typeof Program>();
   const without = (front: Front): Front => ({
     ...front,
     ...(taken.groups ? { doors: [] } : {}),
+    ...(taken.limits ? { fileBytesMax: 2 ** 50, cpuSecondsMax: 2 ** 50 } : {}),
     ...(taken.user && front.hidden !== undefined ? { hidden: { ...front.hidden, uid: 0 } } : {}),
   });
   return { frontProgram: (front: Front, architecture: Architecture) => frontProgram(without(front), architecture) };
@@ -66,7 +67,7 @@ const mediums: Medium[] = [];
 afterEach(() => {
   mediums.splice(0).forEach((medium) => medium.dispose());
   rmSync(mark, { force: true });
-  Object.assign(taken, { groups: false, user: false });
+  Object.assign(taken, { groups: false, limits: false, user: false });
 });
 
 const realTest = (): SelfTest =>
@@ -179,14 +180,22 @@ needs("bubblewrap in full force", posture === "strong")("K14 with a driver that 
     },
   );
 
-  it("the self-test sees that the program in front of it enters no control group", async () => {
-    taken.groups = true;
-    const broken = bubblewrap();
-    const payloads = PAYLOADS.filter(({ name }) => ["membomb", "forkbomb"].includes(name));
-    const tried = await tryPayloads(broken, payloads, { architecture: process.arch as Architecture });
-    expect(tried.map(({ found }) => found.verdict)).toEqual(["escaped", "escaped"]);
-    await broken.close();
-  });
+  it.each([
+    ["groups", "enters no control group", ["membomb", "forkbomb"]],
+    ["limits", "lowers no limits of a process", ["process-limits"]],
+  ] as const)(
+    "the self-test sees when the program in front of it does not do its part: %s (%s)",
+    async (part, _, names) => {
+      taken[part] = true;
+      const broken = bubblewrap();
+      const payloads = PAYLOADS.filter(({ name }) => (names as readonly string[]).includes(name));
+      const tried = await tryPayloads(broken, payloads, { architecture: process.arch as Architecture });
+      expect(tried.map(({ payload, found }) => [payload.name, found.verdict])).toEqual(
+        names.map((name) => [name, "escaped"]),
+      );
+      await broken.close();
+    },
+  );
 
   it("turns it off where it would run as root, for files that only root finds", { timeout: 300_000 }, async () => {
     taken.user = true;

@@ -168,6 +168,14 @@ const SYSTEM_SETTINGS = [
   "/proc/sys/user/max_user_namespaces",
 ];
 
+/** As the kernel calls them; `unlimited` is above each. */
+const PROCESS_LIMITS = [
+  { name: "Max core file size", most: 0 },
+  { name: "Max open files", most: 4_096 },
+  { name: "Max file size", most: 2 ** 40 },
+  { name: "Max cpu time", most: 10 ** 6 },
+];
+
 /** An answer that is the door's own refusal is none of who was asked. */
 async function askAll(urls: readonly string[]): Promise<Found> {
   const told: string[] = [];
@@ -289,6 +297,13 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
         return held(pid);
       }),
     ),
+  "process-limits": () => {
+    const limits = fs.readFileSync("/proc/self/limits", "utf8");
+    const mostOf = (name: string): string => new RegExp(`^${name}\\s+\\S+\\s+(\\S+)`, "m").exec(limits)?.[1] ?? "";
+    const wide = PROCESS_LIMITS.filter(({ name, most }) => !(Number(mostOf(name)) <= most));
+    if (wide.length === 0) return contained(PROCESS_LIMITS.map(({ name }) => `${name} ${mostOf(name)}`).join(", "));
+    return escaped(wide.map(({ name }) => `${name}: ${mostOf(name)}`).join(", "));
+  },
   "uid-map": () =>
     allFail({
       "the map of user ids": () => fs.writeFileSync("/proc/self/uid_map", "0 0 4294967295\n"),

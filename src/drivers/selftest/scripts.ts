@@ -38,6 +38,7 @@ export const SCRIPTS: readonly ScriptPayload[] = [
   script("cgroup", "join another control group, or have one start a program"),
   script("supervisor-program", "overwrite the program of whoever started it"),
   script("supervisor-memory", "write into the memory of a process that is held less than itself"),
+  script("process-limits", "leave a core file, or open files, write and compute beyond what one process may"),
   script("uid-map", "map itself to other users, and be the last to be killed for want of memory"),
   script("socket-files", "find sockets of the machine"),
   script("rootfill", "fill the root and its folders"),
