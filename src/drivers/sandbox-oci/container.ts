@@ -1,14 +1,14 @@
 // What holds a container together: its control group, the runtime that stands beside it, and its folder.
-import { rmSync } from "node:fs";
 import type { ChildProcess } from "node:child_process";
+import { rmSync } from "node:fs";
 import { OsError } from "../../abi/errors.ts";
 import type { Usage } from "../../linux/cgroup.ts";
 import type { Bounds } from "../../linux/running.ts";
-import { isOwnFailure } from "./engine.ts";
-import { readLog } from "./host.ts";
 import { firstInside } from "./inspection.ts";
 import { logOf, type Gate } from "./launch.ts";
-import type { Order, Runtime } from "./runtime.ts";
+import { isOwnFailure } from "./runtimes/engine.ts";
+import { readLog } from "./runtimes/refusals.ts";
+import type { Order, Runtime } from "./runtimes/runtime.ts";
 
 export type ContainerOptions = {
   readonly child: ChildProcess;

@@ -23,7 +23,7 @@ import { needs } from "../../../test/needs.ts";
 import { sandboxLimitsSchema, type SandboxLimitsPart } from "../../abi/isolation.ts";
 import { cgroupMounts } from "../../linux/cgroup-layout.ts";
 import type { Sandbox, SandboxExit, SandboxSpec } from "../../ports/sandbox.ts";
-import type { RuntimeName } from "./runtime.ts";
+import type { RuntimeName } from "./runtimes/runtime.ts";
 import { createOci, type OciOptions } from "./sandbox.ts";
 
 const UIDS = { from: 310_000, to: 310_999 };

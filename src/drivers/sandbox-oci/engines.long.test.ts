@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { needs } from "../../../test/needs.ts";
 import { containers, make, namesOf, own, run, specOf, withFolder } from "./containers.fake.ts";
-import { findDocker } from "./docker.ts";
-import { findPodman } from "./podman.ts";
-import type { RuntimeName } from "./runtime.ts";
+import { findDocker } from "./runtimes/docker.ts";
+import { findPodman } from "./runtimes/podman.ts";
+import type { RuntimeName } from "./runtimes/runtime.ts";
 
 withFolder();
 

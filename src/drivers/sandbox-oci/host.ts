@@ -1,11 +1,10 @@
-// What this machine offers to containers, what is in force with a runtime, and what a runtime means by what it says.
+// What this machine offers to containers, and what is in force with a runtime.
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { release } from "node:os";
-import type { Duty, Layout } from "../../linux/cgroup-layout.ts";
 import type { Architecture } from "../../lib/system-calls.ts";
+import type { Duty, Layout } from "../../linux/cgroup-layout.ts";
 import type { Layer } from "../../ports/sandbox.ts";
-import type { Runtime } from "./runtime.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
 
 /** Why nothing here can run containers, or undefined. */
 export function lackOfMachine(): string | undefined {
@@ -70,63 +69,3 @@ export const fingerprintOf = (facts: Readonly<Record<string, unknown>>): string 
   createHash("sha256")
     .update(JSON.stringify({ ...facts, kernel: release(), arch: process.arch }))
     .digest("hex");
-
-/** What runtimes say when they cannot, and what to do about it. */
-const REMEDIES: readonly (readonly [RegExp, string])[] = [
-  [
-    /hybrid mode not supported/,
-    "Use runc, or boot with control groups of version 2 alone (`systemd.unified_cgroup_hierarchy=1`).",
-  ],
-  [
-    /mounting "proc" to rootfs|mount_too_revealing|proc.*operation not permitted/,
-    "A container hides parts of /proc here. Run it with an unmasked /proc, or Reeve outside of it.",
-  ],
-  [
-    /newuidmap|newgidmap|subuid|subgid|intermediate/i,
-    "podman without root needs subordinate user ids: the package `uidmap`, and `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`.",
-  ],
-  [
-    /no space left on device|unshare.*(?:ENOSPC|No space)/i,
-    "The machine's number of namespaces is used up. Raise `user.max_user_namespaces` (sysctl).",
-  ],
-  [
-    /unshare.*Operation not permitted|user namespaces are not enabled/i,
-    "This machine forbids user namespaces. Allow them, or run the container that Reeve is in with a profile that permits them.",
-  ],
-  [
-    /exec: "\/bin\/sh"|\/bin\/sh: no such file/,
-    "The image has no /bin/sh, which every sandbox begins with. Use one that has.",
-  ],
-  [
-    /permission denied.*docker.sock|connect to the Docker daemon/i,
-    "The engine must run, and Reeve be let to it: start it, or name it by DOCKER_HOST.",
-  ],
-  [/read-only file system|cgroup.*permission denied/i, "Control groups must be writable to the runtime here."],
-];
-
-/** Why a container did not start, from the runtime's log, with the remedy where one is known. */
-export function explain({ kind }: Pick<Runtime, "kind">, log: string): string {
-  const said = messagesOf(log).at(-1) ?? `${kind} ended without a word`;
-  const remedy = REMEDIES.find(([pattern]) => pattern.test(log))?.[1];
-  return remedy === undefined ? said : `${said}. ${remedy}`;
-}
-
-/** What docker says behind every refusal. */
-const isAdvice = (line: string): boolean => /^(?:See|Run) 'docker\b/.test(line);
-
-/** Lines of a log in JSON; what is not JSON stands for itself. */
-const messagesOf = (log: string): string[] =>
-  log
-    .split("\n")
-    .filter((line) => line !== "" && !isAdvice(line))
-    .map((line) => /"msg": ?"((?:[^"\\]|\\.)*)"/.exec(line)?.[1]?.replaceAll('\\"', '"') ?? line);
-
-/** Empty where the runtime did not get as far as to write one. */
-export function readLog(file: string): string {
-  try {
-    return readFileSync(file, "utf8").slice(-4_000);
-  } catch {
-    // Its silence is told instead.
-    return "";
-  }
-}

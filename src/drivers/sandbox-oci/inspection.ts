@@ -5,9 +5,9 @@
 import { constants, existsSync, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { OsError } from "../../abi/errors.ts";
+import type { SandboxLimits } from "../../abi/isolation.ts";
 import type { Source } from "../../linux/mounts.ts";
 import type { Places } from "../../linux/places.ts";
-import type { SandboxLimits } from "../../abi/isolation.ts";
 
 const O_PATH = 0o10000000;
 

@@ -1,7 +1,7 @@
 // Starts a runtime's program, and holds the streams of the job that it is to start.
 //
 // A runtime that nobody else knows of is killed by the system when Reeve dies; an engine's program is left to strike its container out.
-// What runs by then is in control groups that the watchdog empties, and what has not begun ends at its gate (inside.ts).
+// What runs by then is in control groups that the watchdog empties, and what has not begun ends at its gate (inside/first-process.ts).
 //
 // Invariants:
 //   L1. What the runtime says of itself goes into its log; the streams here are the job's alone.
@@ -10,9 +10,9 @@ import { closeSync, openSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { DESCRIPTORS } from "./inside.ts";
-import type { Pipes } from "./pipes.ts";
-import type { Command } from "./runtime.ts";
+import { DESCRIPTORS } from "./inside/first-process.ts";
+import type { Pipes } from "./inside/pipes.ts";
+import type { Command } from "./runtimes/runtime.ts";
 
 /** What holds a container back until everything was looked at. */
 export type Gate = {

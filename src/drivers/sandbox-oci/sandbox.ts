@@ -1,62 +1,42 @@
 // The driver of containers: native code in a container of its own, made of the machine's programs or of an unpacked image, by runc, crun,
-// podman or docker (runtime.ts).
+// podman or docker.
+//
+// Here: what becomes of a container from its start to its end. In `contents` what it is to be, whoever starts it; in `runtimes` who starts
+// it, each in its own way; in `inside` what runs in it before the job does.
 //
 // Each container has user ids of its own, and control groups with its limits that are Reeve's, whatever an engine makes beside them: what is
-// counted there is still there when the container is gone. It waits at a gate until everything was looked at. Reeve's own death ends all of it: the watchdog (src/linux) kills its groups.
+// counted there is still there when the container is gone. It waits at a gate until everything was looked at. Reeve's own death ends all of
+// it: the watchdog (src/linux) kills its groups.
 //
 // Invariants:
 //   S1. Nothing of a job runs before all that its configuration names is in force, and what is mounted is what was checked.
 //   S2. `start` either answers with a container that runs, or leaves nothing.
-import { randomInt } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { OsError } from "../../abi/errors.ts";
 import type { SandboxLimits } from "../../abi/isolation.ts";
-import { Groups, isOver, runName, sweep } from "../../linux/cgroup.ts";
-import { readLayout, type Layout } from "../../linux/cgroup-layout.ts";
-import { ETC_TEXT, makeEtc } from "../../linux/etc-folder.ts";
-import { isFoundByAll } from "../../linux/mounts.ts";
+import { sweep } from "../../linux/cgroup.ts";
+import { ETC_TEXT } from "../../linux/etc-folder.ts";
 import { openPlaces, type Places } from "../../linux/places.ts";
 import { Running } from "../../linux/running.ts";
-import { Uids, type UidRange } from "../../linux/uids.ts";
-import { Watchdog } from "../../linux/watchdog.ts";
 import type { DriverState, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
 import { Container } from "./container.ts";
+import { HOME, samplePlan, type Plan } from "./contents/plan.ts";
+import { clear, imageOf, layGround, layoutFor, type Ground, type GroundOptions } from "./ground.ts";
+import { fingerprintOf, layersOf } from "./host.ts";
+import { wordOf } from "./inside/first-process.ts";
+import { makePipes } from "./inside/pipes.ts";
 import { checkHeld, checkLimits, checkMounts, openDisk } from "./inspection.ts";
-import { architecture, explain, fingerprintOf, layersOf } from "./host.ts";
-import { wordOf } from "./inside.ts";
 import { launch, type Launched } from "./launch.ts";
-import { makePipes } from "./pipes.ts";
-import { HOME, samplePlan, type Plan, type World } from "./plan.ts";
-import { chooseRuntime } from "./choice.ts";
-import type { Order, Runtime, RuntimeName } from "./runtime.ts";
-import { seccompFor } from "./seccomp.ts";
+import { chooseRuntime } from "./runtimes/choice.ts";
+import { explain } from "./runtimes/refusals.ts";
+import type { Order, Runtime, RuntimeName } from "./runtimes/runtime.ts";
 
-export type OciOptions = {
-  /** Reeve's own; what all sandboxes share is put there. Made if it is not there. */
-  readonly folder: string;
-  readonly uids: UidRange;
+export type OciOptions = GroundOptions & {
   /** The first that works, if absent. */
   readonly runtime?: RuntimeName | undefined;
-  /** A folder with an unpacked root; the machine's own programs if absent. */
-  readonly image?: string | undefined;
 };
 
-/** What the first start found and made. */
-type Ground = {
-  /** Of this run; names of containers begin with it. */
-  readonly name: string;
-  readonly runtime: Runtime;
-  readonly world: World;
-  readonly groups: Groups;
-  readonly watchdog: Watchdog;
-  /** Goes with this run. */
-  readonly folder: string;
-  /** None where containers have no users of their own. */
-  readonly uids: Uids | undefined;
-  containers: number;
-};
 type Found = { readonly state: DriverState; readonly ground: Ground | undefined };
 
 const MEBIBYTE = 1024 * 1024;
@@ -313,13 +293,6 @@ async function letIn(running: Running, { order, container, ground, spec, places 
   if (spec.workspace?.quota === "none") running.watchFolder(spec.workspace.folder);
 }
 
-/** Those of an engine stay where they are of no other use here: there its container is kept from devices. */
-function layoutFor({ hasGroups }: Runtime): Layout {
-  const layout = readLayout({ whole: true });
-  if (!hasGroups) return layout;
-  return { ...layout, hierarchies: layout.hierarchies.filter(({ duties }) => duties.size > 0) };
-}
-
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const cancelled = (why: string): OsError => new OsError("cancelled", `The sandbox was not started: ${why}.`);
@@ -335,47 +308,3 @@ const absent = (reasons: readonly string[]): DriverState => ({
   reason: `${reasons.map((reason) => reason.replace(/\.$/, "")).join("; ")}.`,
   fingerprint: "",
 });
-
-/** What tells one image from another without reading all of it. */
-const imageOf = (image: string | undefined): unknown => {
-  if (image === undefined) return null;
-  const { ino, mtimeMs } = statSync(image);
-  return { image, ino, mtimeMs };
-};
-
-function layGround({ folder, uids, image }: OciOptions, runtime: Runtime, layout: Layout): Ground {
-  const name = runName();
-  const own = publicFolder(folder, name);
-  const etc = join(own, "etc");
-  makeEtc(etc);
-  writeFileSync(join(etc, "hostname"), "sandbox\n");
-  const groups = new Groups(layout, name);
-  return {
-    name,
-    runtime,
-    world: { etc, image, seccomp: seccompFor(architecture()) },
-    groups,
-    watchdog: new Watchdog(groups.roots, own),
-    folder: own,
-    uids: runtime.ownUsers === 0 ? undefined : new Uids(uids, randomInt(2 ** 31)),
-    containers: 0,
-  };
-}
-
-/** A folder of this run below `folder`, or where users of sandboxes would not find that, another one. Those of runs that are over go. */
-function publicFolder(folder: string, name: string): string {
-  mkdirSync(folder, { recursive: true });
-  for (const old of readdirSync(folder).filter(isOver)) rmSync(join(folder, old), { recursive: true, force: true });
-  chmodSync(folder, 0o711);
-  const own = isFoundByAll(join(folder, name)) ? join(folder, name) : mkdtempSync(join(tmpdir(), "reeve-"));
-  mkdirSync(own, { recursive: true });
-  chmodSync(own, 0o711);
-  return own;
-}
-
-async function clear({ runtime, groups, watchdog, folder }: Ground): Promise<void> {
-  groups.close();
-  await runtime.close();
-  rmSync(folder, { recursive: true, force: true });
-  await watchdog.close();
-}

@@ -3,9 +3,9 @@
 // Invariants:
 //   P1. Nothing inside is writable but the workspace, the sized scratch folders and what the spec names.
 import { readFileSync } from "node:fs";
-import type { SandboxLimits } from "../../abi/isolation.ts";
-import type { Mount } from "../../ports/sandbox.ts";
-import type { Carrier } from "./inside.ts";
+import type { SandboxLimits } from "../../../abi/isolation.ts";
+import type { Mount } from "../../../ports/sandbox.ts";
+import type { Carrier } from "../inside/first-process.ts";
 import type { RootEntry } from "./root.ts";
 import type { Seccomp } from "./seccomp.ts";
 

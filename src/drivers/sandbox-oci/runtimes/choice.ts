@@ -1,7 +1,7 @@
 // Which runtime of containers is used: the one that is asked for, or the first that works.
 import { lstatSync } from "node:fs";
+import { lackOfMachine } from "../host.ts";
 import { findDocker } from "./docker.ts";
-import { lackOfMachine } from "./host.ts";
 import { findPodman } from "./podman.ts";
 import { findBareRuntime } from "./runc.ts";
 import { RUNTIMES, type Runtime, type RuntimeName } from "./runtime.ts";

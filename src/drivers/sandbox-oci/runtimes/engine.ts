@@ -1,10 +1,10 @@
 // What podman and docker have in common: the flags that both read alike, what they put into a container of themselves, and their books.
 import { cpSync, lstatSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { OsError } from "../../abi/errors.ts";
-import { isOver } from "../../linux/cgroup.ts";
-import { bind, rlimitsOf, type OciMount, type World } from "./plan.ts";
-import { rootEntries, type RootEntry } from "./root.ts";
+import { OsError } from "../../../abi/errors.ts";
+import { isOver } from "../../../linux/cgroup.ts";
+import { bind, rlimitsOf, type OciMount, type World } from "../contents/plan.ts";
+import { rootEntries, type RootEntry } from "../contents/root.ts";
 import type { Order } from "./runtime.ts";
 
 /** What all containers of an engine share in a run of Reeve. */

@@ -1,8 +1,8 @@
 // What differs between the programs that start containers: one file for each kind implements this (runc.ts, podman.ts, docker.ts).
 // Everything else (gate, streams, limits, end) is the same for all.
-import type { Group } from "../../linux/cgroup.ts";
-import type { Carrier } from "./inside.ts";
-import type { Plan, World } from "./plan.ts";
+import type { Group } from "../../../linux/cgroup.ts";
+import type { Plan, World } from "../contents/plan.ts";
+import type { Carrier } from "../inside/first-process.ts";
 
 export const RUNTIMES = ["runc", "crun", "podman", "docker"] as const;
 export type RuntimeName = (typeof RUNTIMES)[number];

@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
-import { DESCRIPTORS, insideScript, wordOf, type InsideOptions } from "./inside.ts";
+import { DESCRIPTORS, insideScript, wordOf, type InsideOptions } from "./first-process.ts";
 
 type Started = { readonly child: ChildProcess; readonly stream: (name: keyof typeof DESCRIPTORS) => Socket };
 

@@ -5,9 +5,9 @@
 // does.
 //
 //     connect PROGRAM [ARGUMENT…]
-import { assemble, RESULT } from "../../lib/native-program.ts";
-import type { Architecture } from "../../lib/system-calls.ts";
-import { PIPES_INSIDE } from "./inside.ts";
+import { assemble, RESULT } from "../../../lib/native-program.ts";
+import type { Architecture } from "../../../lib/system-calls.ts";
+import { PIPES_INSIDE } from "./first-process.ts";
 import { CHANNEL } from "./pipes.ts";
 
 /** Its name in the folder of pipes. */

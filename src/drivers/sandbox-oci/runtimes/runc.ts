@@ -1,11 +1,11 @@
 // runc and crun: runtimes without an engine. Each is handed a bundle, and is the only one that knows of its container.
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { Plan, World } from "../contents/plan.ts";
+import { HANDED_ON } from "../inside/first-process.ts";
+import { firstInside } from "../inspection.ts";
+import { logOf } from "../launch.ts";
 import { makeBundle, sampleConfig } from "./bundle.ts";
-import { HANDED_ON } from "./inside.ts";
-import { firstInside } from "./inspection.ts";
-import { logOf } from "./launch.ts";
-import type { Plan, World } from "./plan.ts";
 import { ask, placeOf } from "./programs.ts";
 import { PATH, type Command, type Order, type Run, type Runtime } from "./runtime.ts";
 

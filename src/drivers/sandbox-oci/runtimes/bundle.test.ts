@@ -14,10 +14,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { sandboxLimitsSchema } from "../../abi/isolation.ts";
+import { sandboxLimitsSchema } from "../../../abi/isolation.ts";
+import { rlimitsOf, samplePlan, type Plan, type World } from "../contents/plan.ts";
+import { seccompFor } from "../contents/seccomp.ts";
 import { makeBundle, sampleConfig } from "./bundle.ts";
-import { rlimitsOf, samplePlan, type Plan, type World } from "./plan.ts";
-import { seccompFor } from "./seccomp.ts";
 
 const config = z.looseObject({
   process: z.looseObject({

@@ -5,7 +5,7 @@
 //   B2. No link of the machine is followed where a place is made.
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Mount } from "../../ports/sandbox.ts";
+import type { Mount } from "../../../ports/sandbox.ts";
 
 /** How the machine finds its programs: /usr, and what stands beside it. */
 const SYSTEM = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];

@@ -6,7 +6,13 @@
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { connectorFor, CONNECTOR } from "./connector.ts";
+import { bind, mountsOf, USER, type Plan, type World } from "../contents/plan.ts";
+import { rootParts } from "../contents/root.ts";
+import { architecture } from "../host.ts";
+import { connectorFor, CONNECTOR } from "../inside/connector.ts";
+import { insideScript, PIPES_INSIDE } from "../inside/first-process.ts";
+import { pipesFolder } from "../inside/pipes.ts";
+import { firstInside } from "../inspection.ts";
 import {
   bindArg,
   engineUnavailable,
@@ -17,13 +23,7 @@ import {
   tmpfsArg,
   type EngineWorld,
 } from "./engine.ts";
-import { architecture } from "./host.ts";
-import { insideScript, PIPES_INSIDE } from "./inside.ts";
-import { firstInside } from "./inspection.ts";
-import { pipesFolder } from "./pipes.ts";
-import { bind, mountsOf, USER, type Plan, type World } from "./plan.ts";
 import { ask, placeOf, type Answer, type AskOptions } from "./programs.ts";
-import { rootParts } from "./root.ts";
 import { PATH, type Command, type Order, type Run, type Runtime } from "./runtime.ts";
 import { tarOf } from "./tar.ts";
 

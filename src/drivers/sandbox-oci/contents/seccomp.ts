@@ -5,7 +5,6 @@
 //   F1. What no rule allows is refused: with EPERM where it was reviewed, and with ENOSYS, as by a kernel that lacks it, elsewhere.
 //   F2. A rule compares an argument at most once, and no call has a rule without comparisons beside one with: libseccomp would let
 //       the general one win.
-import { checkedCalls, deniedCalls, freeCalls, type Architecture } from "../../lib/system-calls.ts";
 import {
   EAFNOSUPPORT,
   ENOSYS,
@@ -21,7 +20,8 @@ import {
   SHM_HUGETLB,
   SOCKET_FLAGS,
   TERMINAL_IOCTLS,
-} from "../../lib/system-call-checks.ts";
+} from "../../../lib/system-call-checks.ts";
+import { checkedCalls, deniedCalls, freeCalls, type Architecture } from "../../../lib/system-calls.ts";
 
 /** `value` is the mask, `valueTwo` what is left of the argument under it. */
 type Comparison = {

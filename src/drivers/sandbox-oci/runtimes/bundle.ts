@@ -1,9 +1,9 @@
 // What runc and crun are handed for one container: a folder with the root of its file system and `config.json`.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { insideScript } from "./inside.ts";
-import { MASKED, mountsOf, rlimitsOf, USER, type Ids, type OciMount, type Plan, type World } from "./plan.ts";
-import { makeRoot, rootEntries, type RootEntry } from "./root.ts";
+import { MASKED, mountsOf, rlimitsOf, USER, type Ids, type OciMount, type Plan, type World } from "../contents/plan.ts";
+import { makeRoot, rootEntries, type RootEntry } from "../contents/root.ts";
+import { insideScript } from "../inside/first-process.ts";
 
 const DEVICES_BYTES = 64 * 1024;
 

@@ -3,7 +3,7 @@
 //
 // It holds one end of a pipe whose other end is Reeve's alone; the system closes that however Reeve ends.
 import { spawn, type ChildProcess } from "node:child_process";
-import { quoted } from "./inside.ts";
+import { quoted } from "../inside/first-process.ts";
 
 /** Written before an orderly end, after which nothing is left to do. */
 const DONE = "done\n";

@@ -1,11 +1,17 @@
 // Goal: the filter for libseccomp lets through what the one for bubblewrap lets through, and nothing else. Method: its rules are applied
 // as libseccomp applies them, to the same calls that an interpreter gives to the other's bytes; the two have nothing but the tables in common.
 import { describe, expect, test } from "vitest";
-import { FILE_TYPES, MAP_HUGETLB, PRCTL_OPTIONS, SOCKET_FLAGS, TERMINAL_IOCTLS } from "../../lib/system-call-checks.ts";
-import { checkedCalls, deniedCalls, freeCalls, type Architecture } from "../../lib/system-calls.ts";
-import { judge } from "../sandbox-bubblewrap/bpf.fake.ts";
-import { ALLOW, failWith } from "../sandbox-bubblewrap/bpf.ts";
-import { filterFor } from "../sandbox-bubblewrap/filter.ts";
+import {
+  FILE_TYPES,
+  MAP_HUGETLB,
+  PRCTL_OPTIONS,
+  SOCKET_FLAGS,
+  TERMINAL_IOCTLS,
+} from "../../../lib/system-call-checks.ts";
+import { checkedCalls, deniedCalls, freeCalls, type Architecture } from "../../../lib/system-calls.ts";
+import { judge } from "../../sandbox-bubblewrap/bpf.fake.ts";
+import { ALLOW, failWith } from "../../sandbox-bubblewrap/bpf.ts";
+import { filterFor } from "../../sandbox-bubblewrap/filter.ts";
 import { allBut, seccompFor, type Seccomp } from "./seccomp.ts";
 
 const AUDIT: Readonly<Record<Architecture, number>> = { x64: 0xc000_003e, arm64: 0xc000_00b7 };

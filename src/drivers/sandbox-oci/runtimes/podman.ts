@@ -7,7 +7,10 @@ import { createHash } from "node:crypto";
 import { lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
-import { HANDED_ON, insideScript } from "./inside.ts";
+import { MASKED, mountsOf, USER, type OciMount, type Plan, type World } from "../contents/plan.ts";
+import { makePlace, makeRoot } from "../contents/root.ts";
+import { HANDED_ON, insideScript } from "../inside/first-process.ts";
+import { firstInside } from "../inspection.ts";
 import {
   bindArg,
   engineUnavailable,
@@ -20,10 +23,7 @@ import {
   type EngineWorld,
 } from "./engine.ts";
 import { Guard } from "./guard.ts";
-import { firstInside } from "./inspection.ts";
-import { MASKED, mountsOf, USER, type OciMount, type Plan, type World } from "./plan.ts";
 import { ask, placeOf, type Answer } from "./programs.ts";
-import { makePlace, makeRoot } from "./root.ts";
 import { PATH, type Command, type Order, type Run, type Runtime } from "./runtime.ts";
 
 /** The first that has all flags that are used here: 4.1 of May 2022. */

@@ -1,5 +1,5 @@
 // A root of folders and links as a tar archive (ustar), the same bytes for the same root whatever the time and the machine.
-import type { RootPart } from "./root.ts";
+import type { RootPart } from "../contents/root.ts";
 
 const BLOCK_BYTES = 512;
 const MODE_OF_LINKS = 0o777;

@@ -11,8 +11,8 @@ import { closeSync, constants, lchownSync, mkdirSync, openSync, readdirSync, ren
 import { createServer, Socket, type Server } from "node:net";
 import { join } from "node:path";
 import { duplexPair, type Duplex } from "node:stream";
-import { OsError } from "../../abi/errors.ts";
-import { ask } from "./programs.ts";
+import { OsError } from "../../../abi/errors.ts";
+import { ask } from "../runtimes/programs.ts";
 
 export type Pipes = {
   readonly stdin: Socket;

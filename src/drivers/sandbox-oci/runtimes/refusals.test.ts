@@ -1,0 +1,14 @@
+// Goal: whoever reads why a container did not start learns what to do. Method: words of runtimes, as they wrote them.
+import { expect, test } from "vitest";
+import { explain } from "./refusals.ts";
+
+test("a runtime's refusal is told by its last word, with the remedy where one is known", () => {
+  const runtime = { kind: "crun" } as const;
+  const log = '{"level":"info","msg":"x"}\n{"level":"error","msg":"cgroups in hybrid mode \\"not supported\\""}\n';
+  expect(explain(runtime, log)).toBe('cgroups in hybrid mode "not supported"');
+  expect(explain(runtime, log.replaceAll('\\"', ""))).toContain("Use runc");
+  expect(explain(runtime, "")).toBe("crun ended without a word");
+  const refusal = "docker: Error response from daemon: no.\n";
+  for (const advice of ["See 'docker run --help'.", "\nRun 'docker run --help' for more information"])
+    expect(explain({ kind: "docker" }, `${refusal}${advice}\n`)).toBe(refusal.trim());
+});
