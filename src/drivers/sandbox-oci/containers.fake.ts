@@ -65,13 +65,22 @@ export async function run(sandbox: Sandbox, part: Part): Promise<Ended> {
   return { exit, stdout, stderr };
 }
 
-/** Groups of a process's runs, in all hierarchies of the machine, used or not. */
+/** Groups of a process's runs and of their containers, in all hierarchies of the machine, used or not. */
 const groups = (pid = process.pid): readonly string[] =>
   cgroupMounts(readFileSync("/proc/self/mountinfo", "utf8")).flatMap(({ point }) =>
-    (readdirSync(point, { recursive: true }) as string[]).filter((path) =>
-      new RegExp(`(^|/)reeve-\\d+-${pid}-[^/]*$`).test(path),
-    ),
+    foldersBelow(point).filter((path) => new RegExp(`/reeve-\\d+-${pid}-`).test(path)),
   );
+
+/** Others make and remove groups meanwhile: what is gone has nothing below it. */
+function foldersBelow(folder: string): readonly string[] {
+  try {
+    const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    return names.flatMap(({ name }) => [join(folder, name), ...foldersBelow(join(folder, name))]);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
 
 /** Of every process of the machine what all users may read of it. */
 const commandLines = (): readonly string[] =>
@@ -235,7 +244,9 @@ function ends(scene: Scene, { runtime, booksOf }: Books): void {
     const before = new Set(groups());
     const controller = new AbortController();
     const starting = scene.sandbox.start(specOf({ command: ["sleep", "60"] }), { signal: controller.signal });
-    await vi.waitFor(() => expect(groups().length).toBeGreaterThan(before.size), { interval: 1 });
+    await vi.waitFor(() => expect(groups().length).toBeGreaterThan(before.size), {
+      ...{ interval: 1, timeout: 30_000 },
+    });
     controller.abort();
     await expect(starting).rejects.toMatchObject({ code: "cancelled" });
     expect(namesOf(booksOf?.(scene.folder) ?? [])).toEqual([]);
