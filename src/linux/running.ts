@@ -23,8 +23,13 @@ export interface Bounds {
   remove(): Promise<void>;
 }
 
+/** What a process ended with: a status of its own, or the signal that ended it. */
+export type Ending = { readonly code: number | null; readonly signal: string | null };
+
 export type RunningOptions = {
   readonly child: ChildProcess;
+  /** How the job ended, where that is told otherwise than by the end of `child`. */
+  readonly ended?: Promise<Ending> | undefined;
   readonly channel: Duplex | undefined;
   readonly bounds: Bounds;
   readonly limits: SandboxLimits;
@@ -84,12 +89,8 @@ export class Running implements SandboxProcess {
     this.stderr = this.#metered(streams.stderr);
     const { promise, resolve, reject } = Promise.withResolvers<SandboxExit>();
     this.exit = promise;
-    const { child } = options;
     if (options.waits !== true) this.begin();
-    const over = (code: number | null, signal: string | null): void =>
-      void this.#finish(code, signal).then(resolve, reject);
-    if (child.exitCode !== null || child.signalCode !== null) over(child.exitCode, child.signalCode);
-    else child.once("exit", over);
+    void (options.ended ?? endOf(options.child)).then((ending) => this.#finish(ending)).then(resolve, reject);
   }
 
   get isAlive(): boolean {
@@ -163,7 +164,7 @@ export class Running implements SandboxProcess {
     return undefined;
   }
 
-  async #finish(code: number | null, signal: string | null): Promise<SandboxExit> {
+  async #finish(ending: Ending): Promise<SandboxExit> {
     this.#over = true;
     clearTimeout(this.#wall);
     clearTimeout(this.#look);
@@ -176,10 +177,10 @@ export class Running implements SandboxProcess {
     // What was said at the last moment still counts.
     await Promise.all(this.#sources.map(drained));
     const { cpuMs, memoryPeakBytes } = usage;
-    return { ...this.#exitOf(code, signal, limit), cpuMs: cpuMs === null ? null : Math.round(cpuMs), memoryPeakBytes };
+    return { ...this.#exitOf(ending, limit), cpuMs: cpuMs === null ? null : Math.round(cpuMs), memoryPeakBytes };
   }
 
-  #exitOf(code: number | null, signal: string | null, limit: LimitMet | undefined): Outcome {
+  #exitOf({ code, signal }: Ending, limit: LimitMet | undefined): Outcome {
     const met = (name: LimitMet): Outcome => ({
       kind: "limit",
       limit: name,
@@ -199,6 +200,13 @@ type Outcome =
   | { readonly kind: "crashed"; readonly signal: string }
   | { readonly kind: "limit"; readonly limit: LimitMet; readonly max: number }
   | { readonly kind: "killed" };
+
+/** Of a process that was started. */
+export function endOf(child: ChildProcess): Promise<Ending> {
+  const { exitCode, signalCode } = child;
+  if (exitCode !== null || signalCode !== null) return Promise.resolve({ code: exitCode, signal: signalCode });
+  return new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+}
 
 /** Resolves when a stream whose writers are dead is read to its end, or when whoever reads it takes no more for now. */
 function drained(source: Readable): Promise<void> {

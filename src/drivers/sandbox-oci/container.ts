@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { rmSync } from "node:fs";
 import { OsError } from "../../abi/errors.ts";
 import type { Usage } from "../../linux/cgroup.ts";
-import type { Bounds } from "../../linux/running.ts";
+import { endOf, type Bounds, type Ending } from "../../linux/running.ts";
 import { firstInside } from "./inspection.ts";
 import { logOf, type Gate } from "./launch.ts";
 import { isOwnFailure } from "./runtimes/engine.ts";
@@ -19,11 +19,14 @@ export type ContainerOptions = {
 
 /** How long an engine has for striking out a container that is over, before its program is killed. */
 const PATIENCE_MS = 20_000;
+/** What is told of a container whose first process was killed. */
+const KILLED = 137;
 
 export class Container implements Bounds {
   readonly #options: ContainerOptions;
   #impatient: NodeJS.Timeout | undefined;
   #first: number | undefined;
+  #status: number | undefined;
   #said = "";
 
   constructor(options: ContainerOptions) {
@@ -38,6 +41,21 @@ export class Container implements Bounds {
   /** The first process inside, once it is known: its end is the end of all, also where nothing can be put into a group. */
   standsBy(first: number): void {
     this.#first = first;
+  }
+
+  /**
+   * How the job ended, by the word of the first process inside. Where that could not say it, it was ended from outside, whatever its runtime
+   * says of itself: an engine may end in the middle.
+   */
+  async ended(): Promise<Ending> {
+    const { child, gate } = this.#options;
+    const left = endOf(child).then(async () => {
+      // What was said before is read by then.
+      for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate);
+      return undefined;
+    });
+    this.#status = await Promise.race([gate.status, left]);
+    return this.#status === undefined ? { code: null, signal: "SIGKILL" } : { code: this.#status, signal: null };
   }
 
   usage(): Usage {
@@ -61,15 +79,21 @@ export class Container implements Bounds {
   async remove(): Promise<void> {
     const { child, runtime, order } = this.#options;
     this.kill();
-    clearTimeout(this.#impatient);
     await order.group.remove();
+    if (child.pid !== undefined) await endOf(child);
+    clearTimeout(this.#impatient);
     this.#said = readLog(logOf(order.folder));
     if (child.pid !== undefined)
-      await runtime.forget(order, !isOwnFailure(child.exitCode)).catch((error: unknown) => {
+      await runtime.forget(order, this.#isInOrder(child.exitCode)).catch((error: unknown) => {
         // Nothing of it lives. What an engine that does not answer has in its books is struck out at the next start.
         if (!OsError.is(error)) throw error;
       });
     rmSync(order.folder, { recursive: true, force: true });
+  }
+
+  /** Whether a runtime's program ended as its container did. */
+  #isInOrder(code: number | null): boolean {
+    return code === KILLED || (code === this.#status && !isOwnFailure(code));
   }
 }
 

@@ -12,6 +12,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { createServer, type Server } from "node:net";
@@ -164,6 +165,12 @@ function users(scene: Scene, runtime: RuntimeName): void {
   });
 }
 
+/** Of what runtimes have said of themselves below a driver's folder. */
+const logBytes = (folder: string): number =>
+  (readdirSync(folder, { recursive: true }) as string[])
+    .filter((path) => path.endsWith("/log"))
+    .reduce((bytes, path) => bytes + statSync(join(folder, path)).size, 0);
+
 function world(scene: Scene): void {
   it("holds as many processes as were asked for and not one more", async () => {
     const count = async (children: number): Promise<SandboxExit> =>
@@ -207,6 +214,15 @@ function world(scene: Scene): void {
     expect(exit).toMatchObject({ kind: "limit", limit: "disk" });
   });
 
+  it("copies nothing to the machine that a job says where its first process would", async () => {
+    const flood = "for f in 0 1 2; do head -c 3000000 /dev/zero > /proc/1/fd/$f; done";
+    const running = await scene.sandbox.start(specOf({ command: ["sh", "-c", `${flood}; echo done; sleep 60`] }));
+    running.stderr.resume();
+    await new Promise((resolve) => running.stdout.once("data", resolve));
+    expect(logBytes(scene.folder)).toBeLessThan(3_000_000);
+    await running.kill();
+  });
+
   it("finds a mount whatever its path is called", async () => {
     const folder = join(own("mount"), 'a,b:c "d" é');
     mkdirSync(folder);
@@ -244,7 +260,7 @@ function ends(scene: Scene, { runtime, booksOf }: Books): void {
     const before = new Set(groups());
     const controller = new AbortController();
     const starting = scene.sandbox.start(specOf({ command: ["sleep", "60"] }), { signal: controller.signal });
-    await vi.waitFor(() => expect(groups().length).toBeGreaterThan(before.size), {
+    await vi.waitFor(() => expect(groups().some((group) => !before.has(group))).toBe(true), {
       ...{ interval: 1, timeout: 30_000 },
     });
     controller.abort();
@@ -260,6 +276,19 @@ function ends(scene: Scene, { runtime, booksOf }: Books): void {
     });
     await expect(impossible).rejects.toMatchObject({ code: "isolation_unavailable" });
     expect(groups()).toEqual(before);
+  });
+
+  it("takes no end of its runtime's own for the job's", async () => {
+    const running = await scene.sandbox.start(specOf({ command: ["sh", "-c", "echo up; sleep 60"] }));
+    await new Promise((resolve) => running.stdout.once("data", resolve));
+    process.kill(running.pid, "SIGKILL");
+    expect(await running.exit).toMatchObject({ kind: "crashed", signal: "SIGKILL" });
+    expect(namesOf(booksOf?.(scene.folder) ?? [])).toEqual([]);
+    for (const code of [125, 137])
+      expect((await run(scene.sandbox, { command: ["sh", "-c", `exit ${code}`] })).exit).toMatchObject(
+        code === 125 ? { kind: "exited", code } : { kind: "crashed", signal: "SIGKILL" },
+      );
+    expect(namesOf(booksOf?.(scene.folder) ?? [])).toEqual([]);
   });
 
   it("leaves no group, no folder and no container when it is closed", async () => {

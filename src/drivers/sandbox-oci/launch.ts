@@ -18,9 +18,13 @@ import type { Command } from "./runtimes/runtime.ts";
 export type Gate = {
   /** Whether the sandbox stands, and waits for its word; false if it ended before. */
   readonly ready: Promise<boolean>;
+  /** Of the job, once it is over; undefined where nothing is there any more to tell it. */
+  readonly status: Promise<number | undefined>;
   open(word: string): void;
-  /** Without a word there is no job. */
+  /** Without a word there is no job; what is said is still heard. */
   close(): void;
+  /** Nothing is heard any more. */
+  leave(): void;
 };
 
 export type Streams = { readonly stdin: Socket; readonly stdout: Socket; readonly stderr: Socket };
@@ -39,6 +43,8 @@ shift
 exec "$@"
 `;
 const NAME = "reeve-sandbox";
+/** Of the first process inside: an empty line, and a status. */
+const SAID_MAX = 16;
 
 /** What a runtime says of itself, in the folder of its container. */
 export const logOf = (folder: string): string => join(folder, "log");
@@ -90,21 +96,38 @@ function socketOf(child: ChildProcess, number: number): Socket | undefined {
   return stream instanceof Socket ? stream : undefined;
 }
 
-/** `says`: what the first process inside says that it stands by; `hears`: what it waits at. */
+/** `says`: what the first process inside says that it stands by, and what became of its job; `hears`: what it waits at. */
 function gateOf(child: ChildProcess, { says, hears }: { says: Socket | undefined; hears: Socket | undefined }): Gate {
-  const { promise: ready, resolve } = Promise.withResolvers<boolean>();
-  if (says === undefined || hears === undefined) resolve(false);
-  for (const event of ["error", "exit"]) child.once(event, () => resolve(false));
-  says?.once("data", () => resolve(true));
-  for (const event of ["end", "error", "close"]) says?.once(event, () => resolve(false));
+  const ready = Promise.withResolvers<boolean>();
+  const status = Promise.withResolvers<number | undefined>();
+  const mute = (): void => {
+    ready.resolve(false);
+    status.resolve(undefined);
+  };
+  if (says === undefined || hears === undefined) mute();
+  for (const event of ["error", "exit"]) child.once(event, () => ready.resolve(false));
+  let said = "";
+  says?.on("data", (chunk: Buffer) => {
+    said += chunk.toString("latin1");
+    ready.resolve(true);
+    const told = /^\n(\d+)\n/.exec(said)?.[1];
+    if (told !== undefined) status.resolve(Number(told));
+    // A job may find where this is said. Nobody listens to more than is to be said there.
+    if (said.length > SAID_MAX) says.destroy();
+  });
+  for (const event of ["end", "error", "close"]) says?.once(event, mute);
   // What becomes of the gate later is told by the sandbox's exit.
   for (const side of [says, hears]) side?.on("error", () => {});
   return {
-    ready,
+    ready: ready.promise,
+    status: status.promise,
     open: (word) => void hears?.end(word),
     close: () => {
-      says?.destroy();
-      hears?.destroy();
+      ready.resolve(false);
+      hears?.end();
+    },
+    leave: () => {
+      for (const side of [says, hears]) side?.destroy();
     },
   };
 }

@@ -171,11 +171,11 @@ class OciSandbox implements Sandbox {
       this.#running.delete(running);
       signal?.removeEventListener("abort", abort);
       clearTimeout(late);
-      gate.close();
+      gate.leave();
       giveBack();
     };
     const running = new Running(
-      { child, channel, bounds: container, limits: spec.limits, waits: true, release },
+      { child, ended: container.ended(), channel, bounds: container, limits: spec.limits, waits: true, release },
       streams,
     );
     this.#running.add(running);

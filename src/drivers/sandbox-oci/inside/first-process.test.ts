@@ -34,7 +34,9 @@ async function run(command: readonly string[], { env = {}, ...part }: Part = {})
   await told(stream("gate"));
   stream("gate").end(wordOf({ PATH, ...env }));
   stream("stdin").end("given");
+  const status = text(stream("gate"));
   const [code, stdout, stderr] = await said;
+  expect(await status).toBe(`${code}\n`);
   return { code, stdout, stderr };
 }
 
@@ -57,6 +59,11 @@ test("nothing else is open in the job, and a channel only where there is one", a
   const list = ["/bin/sh", "-c", "for f in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$f ] && echo $f; done; :"];
   expect((await run(list)).stdout.split("\n").filter(Boolean)).toEqual(["0", "1", "2"]);
   expect((await run(list, { channel: true })).stdout.split("\n").filter(Boolean)).toEqual(["0", "1", "2", "3"]);
+});
+
+test("what a runtime copies for the first process is not to be found in it", async () => {
+  const names = ["/bin/sh", "-c", "for f in 0 1 2; do readlink /proc/$PPID/fd/$f; done"];
+  expect((await run(names)).stdout).toBe("/dev/null\n".repeat(3));
 });
 
 test("the environment is what was named, whatever stands in it, and nothing of what a runtime sets", async () => {

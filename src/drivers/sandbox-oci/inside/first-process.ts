@@ -10,6 +10,8 @@
 //   I1. The job begins only after Reeve has found everything in force and has said so; without that word there is no job.
 //   I2. Nothing is open in the job but 0, 1, 2, and 3 where there is a channel.
 //   I3. The environment comes by the word: it stands in no command line, in no file, and in no engine's books.
+//   I4. Nothing that a runtime copies is open in it: the job could find that in /proc, and write to the machine by it without a bound.
+//   I5. The job's status is told through the gate. What a runtime ends with may be of its own making.
 
 /** Numbers inside; all that a runtime hands on begin at 3, without a gap. Told by pipes, the gate has two sides. */
 export const DESCRIPTORS = { channel: 3, stdin: 4, stdout: 5, stderr: 6, gate: 7 } as const;
@@ -21,7 +23,7 @@ export const PIPES_INSIDE = "/run/sandbox";
 
 export type Carrier = "descriptors" | "pipes";
 
-/** 7 is where the word comes from, 8 is where it is said that the sandbox stands. */
+/** 7 is where the word comes from, 8 is where it is said that the sandbox stands, and how its job ended. */
 const OPEN: Readonly<Record<Carrier, string>> = {
   descriptors: "exec 8>&7",
   pipes: ["4<stdin", "5>stdout", "6>stderr", "7<word", "8>ready"]
@@ -33,6 +35,7 @@ const OPEN: Readonly<Record<Carrier, string>> = {
 const script = (carrier: Carrier, channel: boolean): string =>
   `
 ${OPEN[carrier]}
+exec </dev/null >/dev/null 2>&1
 unset HOSTNAME HOME TERM container
 echo >&8
 said=
@@ -53,7 +56,9 @@ done
   eval "$said"
   exec "$@"
 ) 0<&4 1>&5 2>&6 4>&- 5>&- 6>&- 7>&- 8>&-${channel ? "" : " 3>&-"}
-exit $?
+status=$?
+echo "$status" >&8
+exit "$status"
 `;
 
 /** A name that a shell does not know as one is lost on the way through it. */
