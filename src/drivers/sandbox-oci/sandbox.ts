@@ -71,6 +71,8 @@ class OciSandbox implements Sandbox {
   readonly level = "container";
   readonly #options: OciOptions;
   readonly #running = new Set<Running>();
+  /** Each until it runs, or is gone. */
+  readonly #starting = new Set<Promise<Running>>();
   #found: Promise<Found> | undefined;
   #closed = false;
 
@@ -85,13 +87,16 @@ class OciSandbox implements Sandbox {
   async start(spec: SandboxSpec, { signal }: { readonly signal?: AbortSignal } = {}): Promise<SandboxProcess> {
     const { state, ground } = await this.#find();
     if (ground === undefined) throw unavailable(state.reason);
-    return this.#start(ground, spec, signal);
+    const starting = this.#start(ground, spec, signal);
+    this.#starting.add(starting);
+    return starting.finally(() => this.#starting.delete(starting));
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     const ground = (await this.#found?.catch(() => undefined))?.ground;
     await Promise.all([...this.#running].map((running) => running.kill()));
+    await Promise.allSettled(this.#starting);
     if (ground !== undefined) await clear(ground);
     this.#found = undefined;
   }
@@ -180,6 +185,8 @@ class OciSandbox implements Sandbox {
     );
     this.#running.add(running);
     signal?.addEventListener("abort", abort, { once: true });
+    // What was said while its parts were made.
+    if (signal?.aborted === true || this.#closed) abort();
     try {
       if (!(await gate.ready)) throw await this.#failureOf(running, ground.runtime, container);
       await letIn(running, { order, container, ground, spec, places });

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as after } from "node:timers/promises";
 import { bind, mountsOf, USER, type Plan, type World } from "../contents/plan.ts";
 import { rootParts } from "../contents/root.ts";
 import { architecture } from "../host.ts";
@@ -30,6 +31,8 @@ import { tarOf } from "./tar.ts";
 /** Of docker 20.10, which has namespaces of control groups. */
 const API_MIN = 41;
 const ENGINE_TIMEOUT_MS = 30_000;
+/** Between looks at a container that the engine removes by itself. */
+const PAUSE_MS = 50;
 const NAME = "reeve-sandbox";
 
 type ServerVersion = {
@@ -141,8 +144,14 @@ class Docker implements Runtime {
 
   async #remove(name: string): Promise<void> {
     const removed = await this.#ask(["rm", "--force", "--volumes", name]);
-    if ("said" in removed || /No such container|already in progress/i.test(removed.failed)) return;
-    throw engineUnavailable(`docker does not remove the container ${name}`, removed.failed);
+    if ("said" in removed || isGone(removed.failed)) return;
+    if (!/already in progress/i.test(removed.failed))
+      throw engineUnavailable(`docker does not remove the container ${name}`, removed.failed);
+    for (let waitedMs = 0; waitedMs < ENGINE_TIMEOUT_MS; waitedMs += PAUSE_MS) {
+      const found = await this.#ask(["inspect", "--type", "container", "--format", "{{.State.Status}}", name]);
+      if ("failed" in found) return;
+      await after(PAUSE_MS);
+    }
   }
 
   #ask(args: readonly string[], options: Omit<AskOptions, "env" | "timeoutMs"> = {}): Promise<Answer> {
@@ -154,6 +163,8 @@ class Docker implements Runtime {
     return this.#shared;
   }
 }
+
+const isGone = (refusal: string): boolean => /No such container/i.test(refusal);
 
 /** Where programs look up what a user is called. */
 const NAMES_OF_USERS = ["passwd", "group"];
