@@ -46,8 +46,8 @@ function scene(initial: Readonly<Record<string, string | Uint8Array>>, { kept = 
   const ports = { workspaces, limits: sandboxLimitsSchema.parse({}) } as unknown as WorkspacePorts;
   const tools = new Map(filesTools(ports).map((tool) => [tool.name, tool]));
   const options: CallOptions = { ...caller(), key: "k", signal: new AbortController().signal };
-  const call = async (name: string, args: JsonObject): Promise<ToolOutcome> =>
-    tools.get(name)?.run(args, options) ?? Promise.reject(new Error(name));
+  const call = async (name: string, args: JsonObject, signal = options.signal): Promise<ToolOutcome> =>
+    tools.get(name)?.run(args, { ...options, signal }) ?? Promise.reject(new Error(name));
   const text = async (name: string, args: JsonObject): Promise<string> => {
     const outcome = await call(name, args);
     return "content" in outcome ? outcome.content.text : outcome.kind;
@@ -85,6 +85,30 @@ test("an edit replaces a text that stands there once, or all of them where that 
   expect(said("f")).toBe("aa $& aa $& c");
 });
 
+test("an edit keeps the line ends of a file, which a model is not shown", async () => {
+  const { text, said } = scene({ f: "\ufeffone\r\ntwo\r\n", mixed: "one\r\ntwo\n" });
+  expect(await text("read", { path: "f" })).not.toContain("\r");
+  expect(await text("edit", { path: "f", old: "one\ntwo", new: "1\n2\n3" })).toBe("Edited f: one place.");
+  expect(said("f")).toBe("1\r\n2\r\n3\r\n");
+  expect(await text("edit", { path: "mixed", old: "two\n", new: "2\n" })).toBe("Edited mixed: one place.");
+  expect(said("mixed")).toBe("one\r\n2\n");
+});
+
+test("an edit that does not fit says why, and where", async () => {
+  const { text } = scene({ f: "a\nb\nx\na\nb\n", hidden: "pay\u200bment due" });
+  expect(await text("edit", { path: "f", old: "a\nb", new: "x" })).toContain("lines 1, 4");
+  expect(await text("edit", { path: "f", old: "1\ta", new: "x" })).toContain("without the numbers of lines");
+  expect(await text("read", { path: "hidden" })).toContain("not shown stand in line 1");
+  expect(await text("edit", { path: "hidden", old: "payment", new: "x" })).toContain("not shown to you");
+});
+
+test("an edit that would make more of a file than is written is refused", async () => {
+  const { text, said } = scene({ f: "a".repeat(100_000) });
+  const asked = text("edit", { path: "f", old: "a", new: "b".repeat(100_000), all: true });
+  expect(await asked).toContain("10000000000 characters");
+  expect(said("f")).toHaveLength(100_000);
+});
+
 test("a change that was begun before begins again from how it stood before it", async () => {
   const { text, log } = scene({ f: "a" }, { kept: true });
   await text("edit", { path: "f", old: "a", new: "b" });
@@ -111,4 +135,66 @@ test("lines are found by text and by expression; an expression that would take f
   expect(await text("search", { text: "^(a+)+$", regex: true })).toBe("Nothing found in 3 files.");
   expect(await text("search", { text: "(?=x)", regex: true })).toContain("RE2");
   expect(await text("search", { text: "order", glob: "b*" })).toBe("Nothing found in 1 files.");
+});
+
+/** How often others got their turn while it lasted. */
+async function turnsDuring(work: Promise<unknown>): Promise<number> {
+  let turns = 0;
+  let over = false;
+  const turn = (): void => {
+    turns += 1;
+    if (!over) setImmediate(turn);
+  };
+  setImmediate(turn);
+  await work;
+  over = true;
+  return turns;
+}
+
+test("a search over long texts gives others their turn, and ends when it is given up", async () => {
+  const line = `${"ab".repeat(500)}\n`;
+  const { text, call } = scene({ long: line.repeat(12) });
+  expect(await turnsDuring(text("search", { text: "[ab]{0,400}[xyz]", regex: true }))).toBeGreaterThan(5);
+  const controller = new AbortController();
+  const asked = call("search", { text: "[ab]{0,400}[xyz]", regex: true }, controller.signal);
+  setImmediate(() => controller.abort());
+  expect(await asked).toMatchObject({ content: { text: expect.stringContaining("the time was up") as string } });
+});
+
+test("of a line that is too long for an expression the beginning is looked at, and that is said", async () => {
+  const { text } = scene({ long: `needle${"a".repeat(2_000_000)}` });
+  expect(await text("search", { text: "n[e]{2}dle", regex: true })).toMatch(
+    /^long:1: needlea+\n\(of lines longer than/,
+  );
+});
+
+test("lines have their numbers, however many may be looked at in one go", async () => {
+  const { text } = scene({ f: `\n${`${"a".repeat(999)}\n`.repeat(300)}needle\nneedle` });
+  expect(await text("search", { text: "n[e]{2}dle", regex: true })).toBe("f:302: needle\nf:303: needle");
+});
+
+test("an expression whose copies would fill the memory is refused", async () => {
+  const { text } = scene({ f: "a" });
+  expect(await text("search", { text: "[ab]{1000}".repeat(50), regex: true })).toContain("repetitions");
+  expect(await text("search", { text: "\\pL{900}\\pL{900}", regex: true })).toBe("Nothing found in 1 files.");
+});
+
+test("what Git keeps is not looked through, but where it is asked for", async () => {
+  const { text } = scene({ ".git/config": "needle", "sub/.git/x": "needle", "a.txt": "needle" });
+  expect(await text("search", { text: "needle" })).toBe("a.txt:1: needle");
+  expect(await text("search", { text: "needle", path: ".git" })).toBe(".git/config:1: needle");
+  expect(await text("list", { deep: true })).toBe(".git/\na.txt\t6\nsub/\nsub/.git/");
+});
+
+test("a name stands on one line, and hides nothing", async () => {
+  const { text } = scene({ "a\nb.txt": "needle", "re\u202etxt.exe": "" });
+  expect(await text("list", {})).toBe("a\\u{000a}b.txt\t6\nre\\u{202e}txt.exe\t0");
+  expect(await text("search", { text: "needle" })).toBe("a\\u{000a}b.txt:1: needle");
+});
+
+test("a listing and a search are cut where they would be more than can be answered with", async () => {
+  const long = Array.from({ length: 600 }, (_, at) => [`${"d".repeat(250)}${at}`, `${"x".repeat(500)}\n`] as const);
+  const { text } = scene(Object.fromEntries(long));
+  expect(await text("list", {})).toMatch(/narrow it down\)$/);
+  expect(await text("search", { text: "x" })).toMatch(/narrow it down\)$/);
 });

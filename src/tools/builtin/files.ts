@@ -7,6 +7,7 @@ import { errorRecord, OsError } from "../../abi/errors.ts";
 import type { ToolContent } from "../../abi/tools.ts";
 import type { CallOptions, ToolOutcome } from "../../ports/tools.ts";
 import type { FileEntry, Workspace } from "../../ports/workspace.ts";
+import { isClean, cleanText, showHidden } from "../clean.ts";
 import { inWorkspace, keepOrPutBack, type WorkspacePorts } from "./call-workspace.ts";
 import { searchFiles, walk } from "./search.ts";
 import { textOf } from "./text.ts";
@@ -18,12 +19,18 @@ const FILE_BYTES_MAX = 8 * 1024 * 1024;
 const SHOWN_CHARACTERS_MAX = 200_000;
 const LINES_DEFAULT = 2_000;
 const ENTRIES_MAX = 2_000;
+/** What the entries of a listing may come to; they stand in an answer twice. Characters. */
+const ENTRIES_CHARACTERS_MAX = 128 * 1024;
+/** Lines that are named in a message. */
+const LINES_NAMED = 10;
 
 const path = z
   .string()
   .min(1)
   .max(4096)
   .describe("A path in the workspace, relative to its root (or beginning with /ws, as programs see it).");
+const GLOB =
+  "Only what fits, from the root of the workspace: such as `**/*.ts`, with `*`, `**`, `?`, `[…]` and `{a,b}`. Names that begin with a dot fit only where the dot is written.";
 const reads = { effect: "read", idempotency: "natural" } as const;
 const writes = { effect: "write", idempotency: "key" } as const;
 
@@ -84,13 +91,23 @@ function numbered(text: string, from: number, count: number): string {
   const all = linesOf(text);
   if (all.length === 0) return "(the file is empty)";
   if (from > all.length) return `(the file has ${all.length} lines)`;
-  const shown = all.slice(from - 1, from - 1 + count);
-  let body = shown.map((line, at) => `${from + at}\t${line}`).join("\n");
-  const cut = body.length > SHOWN_CHARACTERS_MAX;
-  if (cut) body = body.slice(0, SHOWN_CHARACTERS_MAX);
+  const shown = all.slice(from - 1, from - 1 + count).map((line) => line.replace(/\r$/, ""));
+  const body = shown.map((line, at) => `${from + at}\t${line}`).join("\n");
+  const hiding = shown.flatMap((line, at) => (isClean(line) ? [] : [from + at]));
+  const notes = hiding.length === 0 ? "" : `\n(characters that are not shown stand in ${linesText(hiding)})`;
+  if (body.length > SHOWN_CHARACTERS_MAX) {
+    const why =
+      shown.length === 1 ? "the line is longer than is shown; take it apart with a program" : "ask for fewer lines";
+    return `${body.slice(0, SHOWN_CHARACTERS_MAX)}\n(cut: ${why})${notes}`;
+  }
   const left = all.length - (from - 1 + shown.length);
-  if (cut) return `${body}\n(cut: ask for fewer lines)`;
-  return left > 0 ? `${body}\n(${left} more lines: from ${from + shown.length})` : body;
+  return `${body}${left > 0 ? `\n(${left} more lines: from ${from + shown.length})` : ""}${notes}`;
+}
+
+function linesText(numbers: readonly number[]): string {
+  const named = numbers.slice(0, LINES_NAMED).join(", ");
+  const more = numbers.length > LINES_NAMED ? ` and ${numbers.length - LINES_NAMED} more` : "";
+  return `${numbers.length === 1 ? "line" : "lines"} ${named}${more}`;
 }
 
 const writeTool = (ports: WorkspacePorts): BuiltinTool =>
@@ -126,49 +143,88 @@ const editTool = (ports: WorkspacePorts): BuiltinTool =>
         await keepOrPutBack(ports, workspace, options);
         const text = textOf(await workspace.read(file, { bytesMax: FILE_BYTES_MAX }));
         if (text === undefined) return failed(`${file} is no text, so it cannot be edited.`);
-        const parts = text.split(old);
+        const ends = lineEndsOf(text, old + replacement);
+        const parts = text.split(ends(old));
         const times = parts.length - 1;
-        if (times === 0)
-          return failed(`The text does not stand in ${file}. Read it again: it must match exactly, blanks too.`);
+        if (times === 0) return failed(`The text does not stand in ${file}. ${whyNowhere(text, old)}`);
         if (times > 1 && !all)
-          return failed(`The text stands in ${file} ${times} times. Give more of what is around it, or say \`all\`.`);
-        await workspace.write(file, new TextEncoder().encode(parts.join(replacement)));
+          return failed(
+            `The text stands in ${file} ${times} times, from ${linesText(startsOf(parts, ends(old)))} on. Give more of what is around it, or say \`all\`.`,
+          );
+        const characters = text.length + times * (ends(replacement).length - ends(old).length);
+        if (characters > FILE_BYTES_MAX)
+          return failed(`${file} would become ${characters} characters long, and ${FILE_BYTES_MAX} are written.`);
+        await workspace.write(file, new TextEncoder().encode(parts.join(ends(replacement))));
         return done(`Edited ${file}: ${times === 1 ? "one place" : `${times} places`}.`, { places: times });
       }),
   });
+
+/** In a file whose lines all end in the manner of Windows, so do those that a model gives, which does not see it. */
+function lineEndsOf(text: string, given: string): (part: string) => string {
+  const windows = text.includes("\r\n") && !/(?<!\r)\n/.test(text) && !given.includes("\r");
+  return windows ? (part) => part.replaceAll("\n", "\r\n") : (part) => part;
+}
+
+/** The lines at which it begins. */
+function startsOf(parts: readonly string[], between: string): number[] {
+  const breaks = (text: string): number => text.split("\n").length - 1;
+  let line = 1;
+  return parts.slice(0, -1).map((part) => {
+    const start = line + breaks(part);
+    line = start + breaks(between);
+    return start;
+  });
+}
+
+function whyNowhere(text: string, old: string): string {
+  if (cleanText(text).includes(cleanText(old)))
+    return "Among its characters are some that are not shown to you, and that you did not give. Choose a piece without them, or replace them with a program.";
+  if (/^\d+\t/.test(old)) return "Give it without the numbers of lines.";
+  return "Read it again: it must match exactly, blanks too.";
+}
 
 const failed = (text: string): ToolOutcome => ({ kind: "failed", content: { text } });
 
 const listTool = (ports: WorkspacePorts): BuiltinTool =>
   builtinTool({
     name: "list",
-    description: "Lists a folder of the workspace; with `deep`, all that stands below it.",
+    description:
+      "Lists a folder of the workspace; with `deep`, all that stands below it, but for what is in folders named .git.",
     input: z.strictObject({
       path: path.default("."),
       deep: z.boolean().default(false),
-      glob: z.string().max(200).optional().describe("Only what fits, such as `**/*.ts`."),
+      glob: z.string().max(200).optional().describe(GLOB),
     }),
     declared: { ...reads, summary: "list {path}" },
     run: ({ path: folder, deep, glob }, options) =>
       answering(ports, options, async (workspace) => {
-        const found: FileEntry[] = [];
-        let more = false;
-        for await (const entry of walk(workspace, { folder, deep: deep || glob !== undefined, glob })) {
-          if (found.length >= ENTRIES_MAX) {
-            more = true;
-            break;
-          }
-          found.push(entry);
-        }
-        const text = found.map(
+        const { entries, cut } = await gathered(
+          walk(workspace, { folder, deep: deep || glob !== undefined, glob, signal: options.signal }),
+        );
+        const text = entries.map(
           ({ path: at, kind, sizeBytes }) => `${at}${SUFFIX[kind]}${kind === "file" ? `\t${sizeBytes}` : ""}`,
         );
-        if (found.length === 0) return done(glob === undefined ? "(empty)" : "(nothing fits)", { entries: [] });
-        return done(`${text.join("\n")}${more ? `\n(more than ${ENTRIES_MAX}: narrow it down)` : ""}`, {
-          entries: found,
-        });
+        if (text.length === 0) text.push(glob === undefined ? "(empty)" : "(nothing fits)");
+        if (cut) text.push(`(these are the first ${entries.length}: narrow it down)`);
+        return done(text.join("\n"), { entries });
       }),
   });
+
+async function gathered(found: AsyncIterable<FileEntry>): Promise<{ entries: FileEntry[]; cut: boolean }> {
+  const entries: FileEntry[] = [];
+  let characters = 0;
+  for await (const entry of found) {
+    const shown = shownName(entry.path);
+    characters += shown.length;
+    if (entries.length >= ENTRIES_MAX || characters > ENTRIES_CHARACTERS_MAX) return { entries, cut: true };
+    entries.push({ ...entry, path: shown });
+  }
+  return { entries, cut: false };
+}
+
+/** A name on one line, and with what hides in it written out: it may be anybody's. */
+const shownName = (name: string): string =>
+  showHidden(name).replaceAll("\n", "\\u{000a}").replaceAll("\t", "\\u{0009}");
 
 const SUFFIX: { readonly [K in FileEntry["kind"]]: string } = { file: "", folder: "/", link: "@", other: "?" };
 
@@ -182,7 +238,7 @@ const searchTool = (ports: WorkspacePorts): BuiltinTool =>
       regex: z.boolean().default(false).describe("It is a regular expression."),
       ignoreCase: z.boolean().default(false),
       path: path.default("."),
-      glob: z.string().max(200).optional().describe("Only files that fit, such as `**/*.ts`."),
+      glob: z.string().max(200).optional().describe(GLOB),
     }),
     declared: { ...reads, timeoutMs: 30_000, summary: "search {text}" },
     run: (asked, options) =>
@@ -192,8 +248,10 @@ const searchTool = (ports: WorkspacePorts): BuiltinTool =>
           folder: asked.path,
           signal: options.signal,
         });
-        if (lines.length === 0) return done(`Nothing found in ${files} files.`, { matches: [] });
-        const text = lines.map(({ path: file, line, text: found }) => `${file}:${line}: ${found}`).join("\n");
-        return done(cut === undefined ? text : `${text}\n(${cut})`, { matches: lines });
+        const matches = lines.map((match) => ({ ...match, path: shownName(match.path) }));
+        const text = matches.map(({ path: file, line, text: found }) => `${file}:${line}: ${found}`);
+        if (matches.length === 0) text.push(`Nothing found in ${files} files.`);
+        if (cut !== undefined) text.push(`(${cut})`);
+        return done(text.join("\n"), { matches });
       }),
   });

@@ -1,11 +1,7 @@
-// Walking through a workspace, and finding lines in it.
-//
-// Regular expressions are RE2's (package `re2js`): whatever a model writes takes time in proportion to the text, and
-// holds nobody up.
-import { matchesGlob } from "node:path/posix";
-import { RE2JS } from "re2js";
+// Walking through a workspace, and finding lines in it, while others get their turn.
 import { OsError } from "../../abi/errors.ts";
 import type { FileEntry, Workspace } from "../../ports/workspace.ts";
+import { globPattern, linePattern, type Pattern, Turns } from "./pattern.ts";
 import { textOf } from "./text.ts";
 
 const DEPTH_MAX = 64;
@@ -15,23 +11,42 @@ const BYTES_MAX = 256 * 1024 * 1024;
 const FILE_BYTES_MAX = 2 * 1024 * 1024;
 const MATCHES_MAX = 500;
 const LINE_CHARACTERS_MAX = 400;
+/** What the lines that were found may come to; they stand in an answer twice. Characters. */
+const FOUND_CHARACTERS_MAX = 128 * 1024;
 
-type Walk = { readonly folder: string; readonly deep: boolean; readonly glob?: string | undefined };
+/** A folder of this name is not walked into: what Git keeps of other times is nobody's text. */
+const PASSED_OVER = ".git";
+
+export type Walk = {
+  readonly folder: string;
+  readonly deep: boolean;
+  readonly glob?: string | undefined;
+  /** Nothing more comes once it has fired. */
+  readonly signal: AbortSignal;
+};
 
 /** What stands in a folder, in the order of names, a folder before what it holds. Links are shown and not followed. */
-export async function* walk(workspace: Workspace, { folder, deep, glob }: Walk, depth = 0): AsyncGenerator<FileEntry> {
-  const entries = await workspace.list(folder);
-  for (const entry of entries) {
-    if (glob === undefined || matchesGlob(entry.path, glob)) yield entry;
-    if (!deep || entry.kind !== "folder" || depth >= DEPTH_MAX) continue;
-    try {
-      yield* walk(workspace, { folder: entry.path, deep, glob }, depth + 1);
-    } catch (error) {
-      // A program at work may have taken it away meanwhile.
-      if (!OsError.is(error, "not_found") && !OsError.is(error, "invalid_argument")) throw error;
+export async function* walk(workspace: Workspace, { folder, deep, glob, signal }: Walk): AsyncGenerator<FileEntry> {
+  const wanted = glob === undefined ? undefined : globPattern(glob);
+  const turns = new Turns();
+  async function* below(place: string, depth: number): AsyncGenerator<FileEntry> {
+    for (const entry of await workspace.list(place)) {
+      if (signal.aborted) return;
+      if (wanted !== undefined) await turns.after(entry.path.length, wanted);
+      if (wanted?.fits(entry.path) !== false) yield entry;
+      if (!deep || entry.kind !== "folder" || depth >= DEPTH_MAX || isPassedOver(entry.path)) continue;
+      try {
+        yield* below(entry.path, depth + 1);
+      } catch (error) {
+        // A program at work may have taken it away meanwhile.
+        if (!OsError.is(error, "not_found") && !OsError.is(error, "invalid_argument")) throw error;
+      }
     }
   }
+  yield* below(folder, 0);
 }
+
+const isPassedOver = (path: string): boolean => path.slice(path.lastIndexOf("/") + 1) === PASSED_OVER;
 
 export type Match = { readonly path: string; readonly line: number; readonly text: string };
 export type Search = {
@@ -46,32 +61,60 @@ export type Found = {
   readonly lines: readonly Match[];
   /** Files looked through. */
   readonly files: number;
-  /** Why the search ended early, in words. */
+  /** Why there may be more than was found, in words. */
   readonly cut?: string;
 };
 
-/** Rejects with `invalid_argument` for what is no regular expression. */
+/** Rejects with `invalid_argument` for what is no pattern. */
 export async function searchFiles(workspace: Workspace, search: Search): Promise<Found> {
-  const fits = matcherOf(search);
+  const { signal } = search;
+  const sought = linePattern(search.text, search);
+  const turns = new Turns();
   const lines: Match[] = [];
   let files = 0;
   let bytes = 0;
-  for await (const entry of walk(workspace, { folder: search.folder, deep: true, glob: search.glob })) {
-    if (search.signal.aborted) return { lines, files, cut: "the time was up" };
+  let characters = 0;
+  let shortened = false;
+  for await (const entry of walk(workspace, { ...search, deep: true })) {
     if (entry.kind !== "file" || entry.sizeBytes > FILE_BYTES_MAX) continue;
     if (files >= FILES_MAX || bytes >= BYTES_MAX)
       return { lines, files, cut: `only ${files} files were looked through` };
     files += 1;
     bytes += entry.sizeBytes;
-    const text = await readText(workspace, entry.path);
-    if (text === undefined || !fits(text)) continue;
-    for (const [at, line] of text.split("\n").entries()) {
-      if (!fits(line)) continue;
-      if (lines.length >= MATCHES_MAX) return { lines, files, cut: `more than ${MATCHES_MAX} lines: narrow it down` };
-      lines.push({ path: entry.path, line: at + 1, text: line.slice(0, LINE_CHARACTERS_MAX) });
+    for (const { from, text } of blocksOf((await readText(workspace, entry.path)) ?? "", sought)) {
+      if (signal.aborted) break;
+      await turns.after(text.length, sought);
+      shortened ||= text.length > sought.charactersMax;
+      if (!sought.fits(text.slice(0, sought.charactersMax))) continue;
+      for (const [at, line] of text.split("\n").entries()) {
+        if (!sought.fits(line.slice(0, sought.charactersMax))) continue;
+        const match = { path: entry.path, line: from + at, text: line.slice(0, LINE_CHARACTERS_MAX) };
+        characters += match.path.length + match.text.length;
+        if (lines.length >= MATCHES_MAX || characters > FOUND_CHARACTERS_MAX)
+          return { lines, files, cut: `more than these ${lines.length} lines: narrow it down` };
+        lines.push(match);
+      }
     }
   }
-  return { lines, files };
+  if (signal.aborted) return { lines, files, cut: "the time was up" };
+  const { charactersMax } = sought;
+  return shortened
+    ? { lines, files, cut: `of lines longer than ${charactersMax} characters only so many were looked at` }
+    : { lines, files };
+}
+
+/** Whole lines, as many as may be looked at in one go, or one that is longer. `from` is the number of the first. */
+function* blocksOf(text: string, { charactersMax }: Pattern): Generator<{ from: number; text: string }> {
+  let from = 1;
+  for (let start = 0; start < text.length;) {
+    const last = text.length - start <= charactersMax ? text.length : text.lastIndexOf("\n", start + charactersMax);
+    const next = last > start ? last : text.indexOf("\n", start + 1);
+    const end = next === -1 ? text.length : next;
+    const block = text.slice(start, end);
+    yield { from, text: block };
+    from += block.split("\n").length;
+    start = end + 1;
+  }
 }
 
 async function readText(workspace: Workspace, path: string): Promise<string | undefined> {
@@ -81,21 +124,5 @@ async function readText(workspace: Workspace, path: string): Promise<string | un
     // It was taken away, or grew, while the search was under way.
     if (OsError.is(error)) return undefined;
     throw error;
-  }
-}
-
-/** Whether a text holds what is sought, in any of its lines. */
-function matcherOf({ text, regex, ignoreCase }: Search): (line: string) => boolean {
-  const flags = RE2JS.MULTILINE | (ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);
-  if (!regex && !ignoreCase) return (line) => line.includes(text);
-  try {
-    const compiled = RE2JS.compile(regex ? text : RE2JS.quote(text), flags);
-    return (line) => compiled.matcher(line).find();
-  } catch (error) {
-    throw new OsError(
-      "invalid_argument",
-      `That is no regular expression that can be used here: ${error instanceof Error ? error.message : String(error)}. It is RE2's form: no look-around, no back-references.`,
-      { cause: error },
-    );
   }
 }
