@@ -8,12 +8,16 @@ const DELETE = 9;
 const INSERT = 18;
 const UPDATE = 23;
 
-/** `columns` gives the names of a table's columns, in their order. */
-export function rowsOfChangeset(bytes: Uint8Array, columns: (table: string) => readonly string[]): RowChange[] {
+/** `columns` gives the names of a table's columns, in their order. At most `rowsMax` rows are read; of a record that was cut, those that are whole. */
+export function rowsOfChangeset(
+  bytes: Uint8Array,
+  columns: (table: string) => readonly string[],
+  rowsMax: number,
+): RowChange[] {
   const reader = new Reader(bytes);
   const rows: RowChange[] = [];
   let table = { name: "", columns: [] as readonly string[] };
-  while (!reader.atEnd) {
+  while (!reader.atEnd && rows.length < rowsMax) {
     const mark = reader.byte();
     if (mark === 0x54) {
       const width = reader.varint();
@@ -27,6 +31,7 @@ export function rowsOfChangeset(bytes: Uint8Array, columns: (table: string) => r
     reader.byte();
     const before = mark === INSERT ? null : reader.record(table.columns);
     const after = mark === DELETE ? null : reader.record(table.columns);
+    if (reader.isPastEnd) break;
     if (mark !== INSERT && mark !== DELETE && mark !== UPDATE)
       throw new Error("The record of changes is not of a form that is known.");
     // Of an update the key stands only in what was.
@@ -54,8 +59,13 @@ class Reader {
     return this.#at >= this.#bytes.length;
   }
 
+  get isPastEnd(): boolean {
+    return this.#at > this.#bytes.length;
+  }
+
+  /** Past the end there are zeros. */
   byte(): number {
-    return this.#bytes.readUInt8(this.#at++);
+    return this.#bytes[this.#at++] ?? 0;
   }
 
   skip(count: number): void {
@@ -73,7 +83,8 @@ class Reader {
   }
 
   name(): string {
-    const end = this.#bytes.indexOf(0, this.#at);
+    const found = this.#bytes.indexOf(0, this.#at);
+    const end = found === -1 ? this.#bytes.length : found;
     const text = this.#bytes.toString("utf8", this.#at, end);
     this.#at = end + 1;
     return text;
@@ -95,6 +106,7 @@ class Reader {
     if (type === 1 || type === 2) {
       const at = this.#at;
       this.#at += 8;
+      if (this.isPastEnd) return null;
       return jsonOfSqlite(type === 1 ? this.#bytes.readBigInt64BE(at) : this.#bytes.readDoubleBE(at));
     }
     const size = this.varint();

@@ -4,7 +4,7 @@
 //   P1. What the grammar does not take, or no rule here names, is refused: nothing is guessed.
 //   P2. A part of a statement that changes rows inside one that reads or changes others is refused, wherever it stands.
 import { loadModule, parseSync } from "libpg-query";
-import { binds, type Condition } from "./binding.ts";
+import { binds, type ColumnName, type Condition, namesRows } from "./binding.ts";
 import {
   ALTERATIONS_CHANGE,
   ALTERATIONS_DESTROY,
@@ -12,6 +12,7 @@ import {
   DROPS,
   isRefusedFunction,
   REFUSED_STATEMENTS,
+  RENAMES,
 } from "./postgres-rules.ts";
 import {
   boundedFit,
@@ -29,6 +30,7 @@ import {
   refusedFunction,
   type Statement,
   type TableName,
+  temporary,
   walked,
 } from "./statement.ts";
 import { isTree, list, text, tree, type Tree } from "./tree.ts";
@@ -87,7 +89,19 @@ function classified(kind: string, node: Tree): Classified {
       return definition("destroy", "TRUNCATE empties tables", {
         what: "TRUNCATE",
         loses: list(node.relations).map((relation) => tableOf(tree(tree(relation).RangeVar))),
+        also: node.behavior === "DROP_CASCADE" ? "referring" : null,
       });
+    case "ViewStmt":
+      return node.replace === true
+        ? definition("destroy", "the view that it may replace is gone then", { what: "CREATE OR REPLACE VIEW" })
+        : changesDefinition("CREATE VIEW");
+    case "CreateSchemaStmt":
+      if (node.authrole !== undefined) throw refusal("rights are an operator's affair; leave out AUTHORIZATION.");
+      if (list(node.schemaElts).length > 0)
+        throw refusal("it makes more than the schema; make each of these in a call of its own.");
+      return changesDefinition("CREATE SCHEMA");
+    case "RenameStmt":
+      return rename(node);
     default:
       return otherwise(kind);
   }
@@ -129,10 +143,16 @@ const aliasOf = (relation: Tree): string => text(tree(relation.alias).aliasname)
 function rows(
   operation: Operation,
   node: Tree,
-  more: { readonly fits: Fit; readonly why: string; readonly sets?: readonly string[]; readonly upsert?: boolean },
+  more: {
+    readonly fits: Fit;
+    readonly why: string;
+    readonly sets?: readonly string[];
+    readonly upsert?: boolean;
+    readonly named?: boolean;
+  },
 ): Classified {
   const relation = tree(node.relation);
-  const { fits, why, sets = [], upsert = false } = more;
+  const { fits, why, sets = [], upsert = false, named = false } = more;
   return {
     fits,
     why,
@@ -144,6 +164,7 @@ function rows(
       returning: node.returningClause !== undefined || list(node.returningList).length > 0,
       sets,
       upsert,
+      named,
     },
   };
 }
@@ -153,7 +174,11 @@ const setsOf = (targets: unknown): string[] => list(targets).map((target) => tex
 function insert(node: Tree): Classified {
   const conflict = tree(node.onConflictClause);
   const upsert = conflict.action === "ONCONFLICT_UPDATE";
-  return rows("insert", node, { fits: "change", why: "it adds rows", sets: setsOf(conflict.targetList), upsert });
+  const source = tree(tree(node.selectStmt).SelectStmt);
+  return rows("insert", node, {
+    ...{ fits: "change", why: "it adds rows", sets: setsOf(conflict.targetList), upsert },
+    named: list(source.valuesLists).length > 0,
+  });
 }
 
 function updateOrDelete(kind: "UpdateStmt" | "DeleteStmt", node: Tree): Classified {
@@ -161,10 +186,12 @@ function updateOrDelete(kind: "UpdateStmt" | "DeleteStmt", node: Tree): Classifi
   const others = list(update ? node.fromClause : node.usingClause);
   const alias = aliasOf(tree(node.relation));
   if (Object.hasOwn(tree(node.whereClause), "CurrentOfExpr")) throw refusal("there is no cursor that it could go by.");
-  const bound = binds(conditionOf(node.whereClause), { alias, mixed: others.length > 0 });
+  const condition = conditionOf(node.whereClause);
+  const scope = { alias, mixed: others.length > 0 };
   return rows(update ? "update" : "delete", node, {
-    ...boundedFit(bound, { alias, verb: update ? "changes" : "deletes" }),
+    ...boundedFit(binds(condition, scope), { alias, verb: update ? "changes" : "deletes" }),
     sets: update ? setsOf(node.targetList) : [],
+    named: namesRows(condition, scope),
   });
 }
 
@@ -205,11 +232,23 @@ function alter(node: Tree): Classified {
     : changesDefinition(what);
 }
 
+function rename(node: Tree): Classified {
+  const type = text(node.renameType);
+  if (!RENAMES.has(type))
+    throw refusal(`to rename this (${type.replace("OBJECT_", "").toLowerCase()}) is an operator's affair.`);
+  return changesDefinition("ALTER … RENAME");
+}
+
 function drop(node: Tree): Classified {
   const type = text(node.removeType);
   if (!DROPS.has(type))
     throw refusal(`to drop this (${type.replace("OBJECT_", "").toLowerCase()}) is an operator's affair.`);
   if (node.concurrent === true) throw refusal("CONCURRENTLY does not run in a transaction; leave it out.");
+  if (type === "OBJECT_SCHEMA")
+    return dropped(
+      list(node.objects).map((object) => ({ name: text(tree(tree(object).String).sval) })),
+      "schema",
+    );
   const tables = type === "OBJECT_TABLE" || type === "OBJECT_MATVIEW" ? list(node.objects) : [];
   return dropped(
     tables.map((object) => {
@@ -241,9 +280,15 @@ function checkField(field: string, inner: unknown): void {
   if (field === "lockingClause") throw refusal("FOR UPDATE and FOR SHARE hold rows for nothing here; leave it out.");
   if (field === "intoClause" && isTree(inner))
     throw refusal('SELECT INTO makes a table; write CREATE TABLE … AS with the tool "change".');
+  // Of a relation: `t` is what is temporary.
+  if (field === "relpersistence" && inner === "t") throw temporary();
+  if (field === "schemaname" && inner === "pg_temp") throw temporary();
   if (field !== "FuncCall") return;
-  const name = text(tree(tree(list(tree(inner).funcname).at(-1)).String).sval);
-  if (isRefusedFunction(name)) throw refusedFunction(name);
+  const [schema = "", name = ""] = [
+    "",
+    ...list(tree(inner).funcname).map((part) => text(tree(tree(part).String).sval)),
+  ].slice(-2);
+  if (isRefusedFunction({ schema, name })) throw refusedFunction(name);
 }
 
 /** A condition in the form that is judged. */
@@ -282,5 +327,32 @@ function leafOf(value: unknown): Condition {
     }
   };
   look(value);
-  return { kind: "leaf", columns, other };
+  return { kind: "leaf", columns, other, named: namedBy(value) };
+}
+
+const columnOf = (value: unknown): ColumnName | undefined => {
+  const fields = list(tree(tree(value).ColumnRef).fields).map((field) => text(tree(tree(field).String).sval));
+  const column = fields.at(-1);
+  return column === undefined || column === "" ? undefined : { table: fields.at(-2), column };
+};
+
+/** Whether it is a value that stands in the statement or in its parameters, or a list of these. */
+function isValue(value: unknown): boolean {
+  const [[kind, inner] = ["", {}]] = Object.entries(tree(value));
+  const node = tree(inner);
+  if (kind === "TypeCast") return isValue(node.arg);
+  if (kind === "List" || kind === "A_ArrayExpr")
+    return list(kind === "List" ? node.items : node.elements).every((item) => isValue(item));
+  return kind === "A_Const" || kind === "ParamRef";
+}
+
+const EQUALITIES = new Set(["AEXPR_OP", "AEXPR_IN", "AEXPR_OP_ANY", "AEXPR_NOT_DISTINCT"]);
+
+/** The column that is held to values. */
+function namedBy(value: unknown): ColumnName | undefined {
+  const { kind, name, lexpr, rexpr } = tree(tree(value).A_Expr);
+  const operator = list(name).map((part) => text(tree(tree(part).String).sval));
+  if (!EQUALITIES.has(text(kind)) || operator.join(".") !== "=") return undefined;
+  if (isValue(rexpr)) return columnOf(lexpr);
+  return isValue(lexpr) ? columnOf(rexpr) : undefined;
 }

@@ -4,7 +4,7 @@
 //   L1. What the grammar does not take, or no rule here names, is refused: nothing is guessed.
 //   L2. What this says of a statement is enforced by the engine's authoriser, which knows nothing of this.
 import { parse } from "sqlite3-parser";
-import { binds, type Condition } from "./binding.ts";
+import { binds, type ColumnName, type Condition, namesRows } from "./binding.ts";
 import {
   boundedFit,
   checkText,
@@ -20,6 +20,7 @@ import {
   refusedFunction,
   type Statement,
   type TableName,
+  temporary,
   walked,
 } from "./statement.ts";
 import { isTree, list, text, tree, type Tree } from "./tree.ts";
@@ -65,9 +66,16 @@ export function classifySqlite(given: string): Statement {
   checkText(given);
   const node = onlyOf(parsed(given));
   checkInside(node);
-  const { offset, length } = tree(node.span);
-  const end = typeof offset === "number" && typeof length === "number" ? offset + length : given.length;
-  return { text: given.slice(0, end).trim(), ...walked(() => classified(node)) };
+  const found = walked(() => classified(node));
+  // Its plan as people read it, and not as a program of the engine's machine.
+  if (found.does.kind === "explain")
+    return { text: `EXPLAIN QUERY PLAN ${given.slice(...placeOf(node.stmt, given))}`, ...found };
+  return { text: given.slice(0, placeOf(node, given)[1]).trim(), ...found };
+}
+
+function placeOf(node: unknown, given: string): readonly [from: number, to: number] {
+  const { offset, length } = tree(tree(node).span);
+  return typeof offset === "number" && typeof length === "number" ? [offset, offset + length] : [0, given.length];
 }
 
 function parsed(given: string): readonly Tree[] {
@@ -98,13 +106,16 @@ function classified(node: Tree): Classified {
       return EXPLAIN;
     }
     case "InsertStmt":
-      return rows("insert", node, { fits: "change", why: "it adds rows" });
+      return rows("insert", node, {
+        ...{ fits: "change", why: "it adds rows" },
+        named: tree(tree(tree(node.body).select).select).type === "SelectValues",
+      });
     case "UpdateStmt":
     case "DeleteStmt":
       return updateOrDelete(kind, node);
     case "CreateTableStmt":
     case "CreateViewStmt":
-      if (node.temporary === true) throw refusal("what is temporary ends with this call; leave out TEMP.");
+      if (node.temporary === true) throw temporary();
       return changesDefinition(kind === "CreateTableStmt" ? "CREATE TABLE" : "CREATE VIEW");
     case "CreateIndexStmt":
       return changesDefinition("CREATE INDEX");
@@ -144,7 +155,7 @@ function pragma(node: Tree): Classified {
 function rows(
   operation: "insert" | "update" | "delete",
   node: Tree,
-  { fits, why }: { readonly fits: Fit; readonly why: string },
+  { fits, why, named }: { readonly fits: Fit; readonly why: string; readonly named: boolean },
 ): Classified {
   const table = tableOf(node.tblName);
   const sets = list(node.sets).flatMap((set) => list(tree(set).colNames).map(nameOf));
@@ -159,16 +170,18 @@ function rows(
       returning: list(node.returning).length > 0 || list(tree(node.body).returning).length > 0,
       sets,
       upsert: tree(node.body).upsert !== undefined || node.orConflict === "Replace",
+      named,
     },
   };
 }
 
 function updateOrDelete(kind: "UpdateStmt" | "DeleteStmt", node: Tree): Classified {
   const alias = nameOf(tree(node.tblName).alias) || tableOf(node.tblName).name;
-  const bound = binds(conditionOf(node.whereClause), { alias, mixed: node.from !== undefined });
+  const condition = conditionOf(node.whereClause);
+  const scope = { alias, mixed: node.from !== undefined };
   const isUpdate = kind === "UpdateStmt";
-  const fit = boundedFit(bound, { alias, verb: isUpdate ? "changes" : "deletes" });
-  return rows(isUpdate ? "update" : "delete", node, fit);
+  const fit = boundedFit(binds(condition, scope), { alias, verb: isUpdate ? "changes" : "deletes" });
+  return rows(isUpdate ? "update" : "delete", node, { ...fit, named: namesRows(condition, scope) });
 }
 
 const ALTERATIONS: Readonly<Record<string, Fit>> = {
@@ -253,5 +266,35 @@ function leafOf(root: Tree): Condition {
     } else for (const inner of Object.values(value)) look(inner);
   };
   look(root);
-  return { kind: "leaf", columns, other };
+  return { kind: "leaf", columns, other, named: namedBy(root) };
+}
+
+/** Without parentheses around it. */
+function bare(value: unknown): unknown {
+  const { type, exprs } = tree(value);
+  const inner = list(exprs);
+  return type === "ParenthesizedExpr" && inner.length === 1 ? bare(inner[0]) : value;
+}
+
+function columnOf(given: unknown): ColumnName | undefined {
+  const value = bare(given);
+  const { type, table, column } = tree(value);
+  if (type === "QualifiedExpr") return { table: nameOf(table), column: nameOf(column) };
+  const name = type === "Id" ? nameOf(value) : "";
+  return name === "" || CONSTANTS.has(name.toLowerCase()) ? undefined : { column: name };
+}
+
+/** Whether it is a value that stands in the statement or in its parameters. */
+function isValue(value: unknown): boolean {
+  const { type, expr } = tree(bare(value));
+  if (type === "UnaryExpr") return isValue(expr);
+  return type === "VariableExpr" || text(type).endsWith("Literal");
+}
+
+/** The column that is held to values. */
+function namedBy({ type, op, left, right, not, lhs, rhs }: Tree): ColumnName | undefined {
+  if (type === "InListExpr") return not === false && list(rhs).every(isValue) ? columnOf(lhs) : undefined;
+  if (type !== "BinaryExpr" || (op !== "Equals" && op !== "Is")) return undefined;
+  if (isValue(right)) return columnOf(left);
+  return isValue(left) ? columnOf(right) : undefined;
 }

@@ -82,6 +82,24 @@ const POSTGRES: readonly Row[] = [
   ["refused", "CREATE INDEX CONCURRENTLY i ON t (a)"],
   ["refused", "DELETE FROM t WHERE CURRENT OF c"],
   ["refused", "SELECT 1\u0000"],
+  ["refused", "CREATE SCHEMA s GRANT SELECT ON t TO PUBLIC"],
+  ["refused", "CREATE SCHEMA s CREATE TRIGGER x AFTER DELETE ON t EXECUTE FUNCTION f()"],
+  ["refused", "CREATE SCHEMA s AUTHORIZATION joe"],
+  ["refused", "ALTER ROLE a RENAME TO b"],
+  ["refused", "ALTER DATABASE a RENAME TO b"],
+  ["refused", "ALTER FUNCTION f() RENAME TO g"],
+  ["refused", "CREATE TEMP TABLE x (a int)"],
+  ["refused", "CREATE TEMP TABLE x AS SELECT 1"],
+  ["refused", "CREATE TEMP VIEW v AS SELECT 1"],
+  ["refused", "CREATE TABLE pg_temp.x (a int)"],
+  ["refused", "SELECT cron.schedule('x', '* * * * *', 'DELETE FROM t')"],
+  ["refused", "INSERT INTO t SELECT net.http_post('http://x')"],
+  ["refused", "SELECT public.http_post('http://x', 'a', 'b')"],
+  ["refused", "SELECT heap_force_kill('t'::regclass, ARRAY['(0,1)']::tid[])"],
+  ["refused", "SELECT pg_clear_relation_stats('public', 't')"],
+  ["change", "CREATE SCHEMA s"],
+  ["change", "ALTER TABLE t RENAME COLUMN a TO b"],
+  ["destroy", "CREATE OR REPLACE VIEW v AS SELECT 1 AS a"],
   ["change", "INSERT INTO t VALUES (1)"],
   ["change", "INSERT INTO t (a) VALUES (1) ON CONFLICT (id) DO UPDATE SET a = 2"],
   ["change", "INSERT INTO t SELECT nextval('s'), 1"],
@@ -224,6 +242,42 @@ describe("a statement's text", () => {
   it("ends before its semicolon, so that something may be put behind it", async () => {
     expect((await classifyPostgres("SELECT 'ü' -- a;\n; -- b")).text).toBe("SELECT 'ü' -- a;");
     expect(classifySqlite("SELECT 'ü' ; -- b").text).toBe("SELECT 'ü'");
+  });
+});
+
+describe("whether a statement names its rows by values", () => {
+  const named = async (statement: string): Promise<readonly boolean[]> =>
+    Promise.all(
+      [classifyPostgres, async (text: string) => classifySqlite(text)].map(async (classify) => {
+        const { does } = await classify(statement);
+        return does.kind === "rows" && does.named;
+      }),
+    );
+
+  it.each([
+    "DELETE FROM t WHERE id = 1",
+    "DELETE FROM t WHERE 1 = t.id AND a > 5",
+    "UPDATE t AS x SET a = 1 WHERE x.id IN (1, -2) OR (id) = 'a'",
+    "INSERT INTO t (id) VALUES (1), (2) ON CONFLICT (id) DO UPDATE SET a = 0",
+  ])("%s does", async (statement) => {
+    expect(await named(statement)).toEqual([true, true]);
+  });
+
+  it.each([
+    "DELETE FROM t WHERE id IS NOT NULL",
+    "DELETE FROM t WHERE id > 0",
+    "DELETE FROM t WHERE id <> 1",
+    "DELETE FROM t WHERE NOT (id = 1)",
+    "DELETE FROM t WHERE id NOT IN (1, 2)",
+    "DELETE FROM t WHERE id = 1 OR id > 1",
+    "DELETE FROM t WHERE id + 0 = id",
+    "DELETE FROM t WHERE id = a",
+    "DELETE FROM t WHERE id IN (SELECT id FROM t)",
+    "DELETE FROM t WHERE (id = 1) IS NOT NULL",
+    "UPDATE t SET a = 1 FROM u WHERE u.id = 1 AND t.id = u.id",
+    "INSERT INTO t SELECT * FROM t AS x WHERE true ON CONFLICT (id) DO UPDATE SET a = 0",
+  ])("%s does not", async (statement) => {
+    expect(await named(statement)).toEqual([false, false]);
   });
 });
 

@@ -48,6 +48,10 @@ export type Touched = {
   readonly counts: readonly Count[];
   /** Rows that the statement itself touched. */
   readonly total: number;
+  /** Rows that were touched by what follows from it: triggers, cascades, rows that give way to others. */
+  readonly followed: number;
+  /** Whether it changed or deleted every row that its table had, and these were several. */
+  readonly every: boolean;
   /** Of each table, the columns that tell its rows apart. */
   readonly keys: ReadonlyMap<string, readonly string[]>;
   readonly lost: readonly Lost[];

@@ -4,7 +4,8 @@
 // twice, and left out; their names are part of the digest, so that the later run leaves out the same.
 //
 // Invariants:
-//   D1. Whatever a person saw of the rows, but for columns named as differing each time, is in the digest.
+//   D1. Whatever a person saw of the rows, but for columns named as differing each time, is in the digest; and so is what was
+//       said of a definition that changes.
 import { hash } from "node:crypto";
 import canonicalize from "canonicalize";
 import type { Json, JsonObject } from "../../abi/json.ts";
@@ -20,15 +21,18 @@ const SEPARATOR = "~";
 
 /** SHA-256 in hex, and the names of the columns left out. */
 export function digestOf(subject: Subject, touched: Touched, without: Volatile): string {
-  const { counts, total, whole, lost } = touched;
+  const { counts, total, followed, whole, lost, notes } = touched;
+  const defines = subject.statement.does.kind === "definition";
   const content = {
     dialect: subject.dialect,
     statement: subject.statement.text,
     params: subject.params,
     counts,
     total,
+    followed,
     rows: whole ? texts(touched.rows, without) : null,
-    lost: lost.map(({ table, rows, dependents }) => ({ table, rows, dependents })),
+    lost: lost.map(({ table, rows, sample, dependents }) => ({ table, rows, sample, dependents })),
+    notes: defines ? notes : [],
   };
   const names = [...without].sort().map(encodeURIComponent).join(",");
   return `${hash("sha256", canonicalize(content) ?? "", "hex")}${names === "" ? "" : SEPARATOR + names}`;
@@ -49,7 +53,12 @@ export function differing(first: Touched, second: Touched): Volatile | undefined
     if (a !== b) found.add(column);
   }
   const alike = (touched: Touched): string =>
-    JSON.stringify([touched.total, touched.counts, touched.whole ? texts(touched.rows, found) : null]);
+    JSON.stringify([
+      touched.total,
+      touched.followed,
+      touched.counts,
+      touched.whole ? texts(touched.rows, found) : null,
+    ]);
   return alike(first) === alike(second) ? found : undefined;
 }
 

@@ -91,17 +91,73 @@ describe("SQLite", () => {
       "CREATE TABLE log (n integer PRIMARY KEY, was); CREATE TRIGGER x AFTER UPDATE ON t BEGIN INSERT INTO log (was) VALUES (old.a); END",
     );
     database.close();
-    const source = createSqlSource("db", { kind: "sqlite", file }, { rowsMax: 10, timeoutMs: 5_000 });
+    const source = createSqlSource("db", { kind: "sqlite", file }, { rowsMax: 10, timeoutMs: 20_000 });
     const preview = await source.preview?.("change", { statement: "UPDATE t SET a = 2 WHERE id = 1" }, options());
     await source.close();
     expect(preview?.text).toContain("log: 1 inserted");
     expect(preview?.text).toContain("+ log { n: 1, was: 1 }");
   });
 
+  const scene = (sql: string, config = { rowsMax: 10, timeoutMs: 20_000 }): ToolSource => {
+    const database = new DatabaseSync(file);
+    database.exec(sql);
+    database.close();
+    return createSqlSource("db", { kind: "sqlite", file }, config);
+  };
+
+  it("takes integers as integers", async () => {
+    const source = scene("CREATE TABLE loose (a)");
+    await source.call("change", { statement: "INSERT INTO loose VALUES (?)", params: [7] }, options());
+    const statement = "SELECT typeof(a), a / ?, typeof(?) FROM loose LIMIT ?";
+    expect(await source.call("query", { statement, params: [2, 0.5, 1] }, options())).toMatchObject({
+      content: { data: { rows: [["integer", 3, "real"]] } },
+    });
+    await source.close();
+  });
+
+  it("tells of rows that give way to others in a table without a key", async () => {
+    const source = scene("CREATE TABLE u (mail UNIQUE, n); INSERT INTO u VALUES ('a', 1), ('b', 2), ('c', 3)");
+    for (const statement of ["REPLACE INTO u VALUES ('a', 9)", "UPDATE OR REPLACE u SET mail = 'b' WHERE n = 1"]) {
+      const shown = await source.preview?.("change", { statement }, options());
+      expect(shown?.text, statement).toContain("1 of the rows that are there give way");
+    }
+    const plain = await source.preview?.("change", { statement: "INSERT INTO u VALUES ('d', 4)" }, options());
+    expect(plain?.text).not.toContain("give way");
+    await source.close();
+  });
+
+  it("shows rows whose key is NULL", async () => {
+    const source = scene(
+      "CREATE TABLE k (id text PRIMARY KEY, n); INSERT INTO k VALUES (NULL, 1), (NULL, 2), ('x', 3)",
+    );
+    const shown = await source.preview?.("change", { statement: "DELETE FROM k WHERE n < 3" }, options());
+    expect(shown?.text).toContain("- k { id: null, n: 1 }");
+    const added = await source.preview?.("change", { statement: "INSERT INTO k VALUES (NULL, 4)" }, options());
+    expect(added?.text).toContain("+ k { id: null, n: 4 }");
+    await source.close();
+  });
+
+  it("hands over no more of what was touched than is gathered, and shows a sample", async () => {
+    const source = scene(
+      "CREATE TABLE big (id integer PRIMARY KEY, a); INSERT INTO big WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 100) SELECT n, zeroblob(100000) FROM r",
+      { rowsMax: 99, timeoutMs: 20_000 },
+    );
+    const statement = "DELETE FROM big WHERE id < 99";
+    await expect(source.preview?.("change", { statement }, options())).rejects.toThrow(/too large rows/);
+    const shown = await source.preview?.("destroy", { statement }, options());
+    expect(shown?.text).toMatch(/^98 rows of big are touched/);
+    expect(shown?.text).toContain("big: 98 deleted");
+    expect(shown?.text).toContain("The first 10 rows");
+    expect(await source.call("destroy", { statement }, { ...options(), previewed: shown?.digest })).toMatchObject({
+      kind: "done",
+    });
+    await source.close();
+  });
+
   it("reads a database with a write-ahead log, also while another program writes", async () => {
     const other = new DatabaseSync(file);
     other.exec("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; UPDATE t SET a = 7");
-    const source = createSqlSource("db", { kind: "sqlite", file }, { rowsMax: 10, timeoutMs: 5_000 });
+    const source = createSqlSource("db", { kind: "sqlite", file }, { rowsMax: 10, timeoutMs: 20_000 });
     const during = await source.call("query", { statement: "SELECT a FROM t" }, options());
     other.exec("COMMIT");
     other.close();
@@ -230,6 +286,50 @@ needsPostgres("PostgreSQL", () => {
       CREATE TRIGGER x AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()`);
     const shown = await preview("change", "DELETE FROM t WHERE id < 3");
     expect(shown?.text).toMatch(/log: 2 inserted/);
+  });
+
+  it("shows all that TRUNCATE and DROP SCHEMA take away, and binds the approval to it", async () => {
+    await client.query(
+      "CREATE TABLE items (id int PRIMARY KEY, t int REFERENCES t); INSERT INTO items VALUES (5, 1), (6, 2); CREATE TABLE parts (item int REFERENCES items); INSERT INTO parts VALUES (5)",
+    );
+    for (const statement of ["TRUNCATE t CASCADE", `DROP SCHEMA ${schema} CASCADE`]) {
+      const shown = await preview("destroy", statement);
+      expect(shown?.text, statement).toMatch(/\.t: 3 rows/);
+      expect(shown?.text, statement).toMatch(/items: 2 rows/);
+      expect(shown?.text, statement).toMatch(/parts: \d rows?/);
+      await client.query("INSERT INTO parts VALUES (6)");
+      const outcome = await source.call("destroy", { statement }, { ...options(), previewed: shown?.digest });
+      expect(outcome.kind, statement).toBe("failed");
+    }
+    expect((await client.query("SELECT count(*)::int AS n FROM parts")).rows).toEqual([{ n: 3 }]);
+  });
+
+  it("binds an approval to what goes by a cascade that shows no rows", async () => {
+    await client.query("CREATE TYPE e AS ENUM ('x')");
+    const shown = await preview("destroy", "DROP TYPE e CASCADE");
+    await client.query("CREATE TABLE used (a e)");
+    const previewed = shown?.digest ?? "";
+    const outcome = await source.call("destroy", { statement: "DROP TYPE e CASCADE" }, { ...options(), previewed });
+    expect(outcome.kind).toBe("failed");
+    expect((await preview("destroy", "DROP TYPE e CASCADE"))?.text).toMatch(/drop cascades to column a/);
+  });
+
+  it("changes nothing that is PostgreSQL's own", async () => {
+    for (const statement of [
+      "UPDATE pg_authid SET rolsuper = true WHERE rolname = 'nobody'",
+      "UPDATE pg_settings SET setting = '0' WHERE name = 'statement_timeout'",
+      "DELETE FROM pg_catalog.pg_proc WHERE proname = 'nothing'",
+      "INSERT INTO information_schema.sql_features VALUES ('a')",
+    ]) {
+      await expect(preview("change", statement), statement).rejects.toThrow(/PostgreSQL's own/);
+      expect((await source.call("change", { statement }, options())).kind, statement).toBe("failed");
+    }
+  });
+
+  it("holds a MERGE that reaches every row for what has no bound", async () => {
+    const statement = "MERGE INTO t USING t AS s ON t.id = s.id WHEN MATCHED THEN DELETE";
+    await expect(preview("change", statement)).rejects.toThrow(/every row of t/);
+    expect((await preview("destroy", statement))?.text).toContain("3 rows of t are touched");
   });
 
   it("lets no function write in a query", async () => {

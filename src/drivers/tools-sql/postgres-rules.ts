@@ -56,6 +56,9 @@ const REFUSED_FUNCTIONS = new Set([
   "pg_create_restore_point",
   "pg_log_backend_memory_contexts",
   "pg_prewarm",
+  "pg_log_standby_snapshot",
+  "gin_clean_pending_list",
+  "http",
   "ts_stat",
   "ts_rewrite",
   "query_to_xml",
@@ -96,11 +99,24 @@ const REFUSED_BEGINNINGS = [
   "database_to_xml",
   "schema_to_xml",
   "table_to_xml",
+  "pg_clear_",
+  "pg_restore_",
+  "pg_buffercache_evict",
+  "pg_truncate_",
+  "heap_force_",
+  "brin_summarize_",
+  "brin_desummarize_",
+  "http_",
 ];
 
+/** Schemas of extensions whose functions act beside the statement: on the network, in the cloud, at other times. */
+const REFUSED_SCHEMAS = new Set(["aws_lambda", "aws_s3", "cron", "net", "pgagent"]);
+
 /** Whether the function is one of those, whatever schema it is called by. */
-export const isRefusedFunction = (name: string): boolean =>
-  REFUSED_FUNCTIONS.has(name) || REFUSED_BEGINNINGS.some((beginning) => name.startsWith(beginning));
+export const isRefusedFunction = ({ schema, name }: { readonly schema: string; readonly name: string }): boolean =>
+  REFUSED_SCHEMAS.has(schema) ||
+  REFUSED_FUNCTIONS.has(name) ||
+  REFUSED_BEGINNINGS.some((beginning) => name.startsWith(beginning));
 
 /** What ALTER TABLE may do as a change: nothing that is there goes. */
 export const ALTERATIONS_CHANGE = new Set([
@@ -132,14 +148,25 @@ export const DROPS = new Set([
   "OBJECT_TRIGGER",
 ]);
 
+/** What may be given another name. Roles, databases, functions and the like are an operator's. */
+export const RENAMES = new Set([
+  "OBJECT_TABLE",
+  "OBJECT_COLUMN",
+  "OBJECT_VIEW",
+  "OBJECT_MATVIEW",
+  "OBJECT_INDEX",
+  "OBJECT_SEQUENCE",
+  "OBJECT_SCHEMA",
+  "OBJECT_TYPE",
+  "OBJECT_ATTRIBUTE",
+  "OBJECT_TABCONSTRAINT",
+]);
+
 /** Statements that make or name something, and take nothing away. */
 export const DEFINITIONS: Readonly<Record<string, string>> = {
   CreateStmt: "CREATE TABLE",
-  ViewStmt: "CREATE VIEW",
   CreateSeqStmt: "CREATE SEQUENCE",
-  CreateSchemaStmt: "CREATE SCHEMA",
   CreateEnumStmt: "CREATE TYPE",
   AlterEnumStmt: "ALTER TYPE",
-  RenameStmt: "ALTER … RENAME",
   CommentStmt: "COMMENT",
 };

@@ -4,50 +4,15 @@
 // it sees what was committed last, and what the statement touched is locked until its transaction ends, so that is how they
 // stood. MERGE has no RETURNING before PostgreSQL 17; its rows are found by the number of the transaction that wrote them.
 import type { Json, JsonObject } from "../../abi/json.ts";
-import {
-  type Answer,
-  type Count,
-  type Lost,
-  LOST_ROWS_COUNTED,
-  type RowChange,
-  SAMPLE_ROWS,
-  SqlFault,
-  type Touched,
-} from "./database.ts";
+import { type Answer, type Count, type RowChange, SAMPLE_ROWS, SqlFault, type Touched } from "./database.ts";
+import { quoted, type Target, targetOf } from "./postgres-target.ts";
+import type { Statement } from "./statement.ts";
+import { countsOf, reachedAll } from "./touched.ts";
 import type { Transaction } from "./transaction.ts";
-import type { Statement, TableName } from "./statement.ts";
-import { countsOf, definitionTouched } from "./touched.ts";
 import { documentOf, paramOfPostgres } from "./values.ts";
 
 type Rows = Extract<Statement["does"], { kind: "rows" }>;
-type Target = {
-  readonly sql: string;
-  readonly shown: string;
-  readonly key: readonly string[];
-  readonly isTable: boolean;
-};
 type Beside = <T>(use: (transaction: Transaction) => Promise<T>) => Promise<T>;
-
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-const named = ({ schema, name }: TableName): string =>
-  schema === undefined ? quoted(name) : `${quoted(schema)}.${quoted(name)}`;
-
-async function targetOf(transaction: Transaction, table: TableName): Promise<Target> {
-  const { rows } = await transaction.run(
-    `SELECT n.nspname, c.relname, c.relkind, coalesce((SELECT json_agg(a.attname ORDER BY array_position(i.indkey::int[], a.attnum::int))
-       FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = c.oid AND i.indisprimary), '[]')::text
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)`,
-    [named(table)],
-  );
-  const [schema, name, kind, key] = rows[0] ?? [];
-  if (name === undefined || name === null) return { sql: named(table), shown: table.name, key: [], isTable: false };
-  return {
-    sql: named({ schema: schema ?? undefined, name }),
-    shown: schema === "public" ? name : `${schema ?? ""}.${name}`,
-    key: JSON.parse(key ?? "[]") as string[],
-    isTable: kind === "r" || kind === "p",
-  };
-}
 
 export async function changeRows(
   transaction: Transaction,
@@ -61,12 +26,21 @@ export async function changeRows(
   const found = does.operation === "merge" ? await merged(sink) : await returned(sink);
   const counts = countedSince(await countsAtServer(transaction), found.before);
   const whole = found.whole;
+  const total = found.total ?? totalOf(counts, target, found.rows.length);
+  const counted = counts.reduce((sum, { inserted, updated, deleted }) => sum + inserted + updated + deleted, 0);
   return {
     ...found,
     rows: whole ? found.rows : found.rows.slice(0, SAMPLE_ROWS),
     // Where the server does not count (a foreign table, a setting): what was seen.
     counts: counts.length > 0 ? counts : countsOf(found.rows),
-    total: found.total ?? totalOf(counts, target, found.rows.length),
+    total,
+    followed: Math.max(0, counted - total),
+    every:
+      target.isTable &&
+      (await reachedAll({ rows: found.rows, total, operation: does.operation }, async (max) => {
+        const { rows } = await transaction.run(`SELECT count(*) FROM (SELECT 1 FROM ${target.sql} LIMIT ${max}) s`);
+        return Number(rows[0]?.[0] ?? 0);
+      })),
     keys: new Map([[target.shown, target.key]]),
     lost: [],
     notes: [...found.notes, ...transaction.notices],
@@ -235,38 +209,4 @@ function countedSince(counts: readonly Count[], before: readonly Count[]): Count
     ];
     return inserted + updated + deleted === 0 ? [] : [{ table: count.table, inserted, updated, deleted }];
   });
-}
-
-/** Runs a change of definition, after a look at what goes with it. */
-export async function define(transaction: Transaction, statement: Statement): Promise<Touched> {
-  const loses = statement.does.kind === "definition" ? statement.does.loses : [];
-  const lost: Lost[] = [];
-  for (const table of loses) {
-    const target = await targetOf(transaction, table);
-    if (target.isTable) lost.push(await lostOf(transaction, target));
-  }
-  await transaction.run(statement.text);
-  return definitionTouched(lost, [...transaction.notices]);
-}
-
-async function lostOf(transaction: Transaction, { sql, shown }: Target): Promise<Lost> {
-  const { rows: counted } = await transaction.run(
-    `SELECT count(*) FROM (SELECT 1 FROM ${sql} LIMIT ${LOST_ROWS_COUNTED}) s`,
-  );
-  const { rows: sample } = await transaction.run(`SELECT row_to_json(t.*)::text FROM ${sql} t LIMIT ${SAMPLE_ROWS}`);
-  const { rows: dependents } = await transaction.run(
-    `SELECT DISTINCT pg_describe_object(d.classid, CASE WHEN r.oid IS NULL THEN d.objid ELSE r.ev_class END, 0) FROM pg_depend d
-       LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-     WHERE d.refobjid = $1::regclass AND d.deptype = 'n' AND r.oid IS NULL
-     UNION SELECT DISTINCT 'view ' || r.ev_class::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-     WHERE d.refobjid = $1::regclass AND r.ev_class <> d.refobjid
-     ORDER BY 1 LIMIT 50`,
-    [sql],
-  );
-  return {
-    table: shown,
-    rows: Number(counted[0]?.[0] ?? 0),
-    sample: sample.map(([text]) => documentOf(text ?? "null") as JsonObject),
-    dependents: dependents.map(([what]) => what ?? ""),
-  };
 }

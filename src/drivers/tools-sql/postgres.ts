@@ -13,6 +13,7 @@ import {
   type Answer,
   type Bounds,
   type Claim,
+  type Count,
   type Database,
   quotedName,
   SqlFault,
@@ -20,7 +21,8 @@ import {
   type Touched,
 } from "./database.ts";
 import { schemaOfPostgres } from "./postgres-schema.ts";
-import { define, changeRows } from "./postgres-touched.ts";
+import { define } from "./postgres-lost.ts";
+import { changeRows } from "./postgres-touched.ts";
 import type { Statement } from "./statement.ts";
 import type { Fetched, Transaction } from "./transaction.ts";
 import { Gathered, jsonOfPostgres, paramOfPostgres } from "./values.ts";
@@ -181,7 +183,8 @@ class Connection implements Transaction {
     await this.#client.query(
       `SET LOCAL standard_conforming_strings = on; SET LOCAL statement_timeout = ${timeoutMs}; SET LOCAL lock_timeout = ${Math.min(LOCK_MS_MAX, timeoutMs)};` +
         ` SET LOCAL idle_in_transaction_session_timeout = ${timeoutMs + CONNECT_MS}; SET LOCAL datestyle = 'ISO';` +
-        " SET LOCAL client_min_messages = notice; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1",
+        // What is shown of a large table is the same each time.
+        " SET LOCAL synchronize_seqscans = off; SET LOCAL client_min_messages = notice; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1",
     );
   }
 
@@ -305,9 +308,12 @@ class Connection implements Transaction {
 /** Of all that the server counts in the transaction, what the statement did: no statement touches the table of claims. */
 function without(touched: Touched, { table }: Claim): Touched {
   const name = table.at(-1) ?? "";
+  const isClaim = (count: Count): boolean => count.table === name || count.table.endsWith(`.${name}`);
+  const own = touched.counts.filter(isClaim).reduce((sum, { inserted, updated }) => sum + inserted + updated, 0);
   return {
     ...touched,
-    counts: touched.counts.filter((count) => count.table !== name && !count.table.endsWith(`.${name}`)),
+    counts: touched.counts.filter((count) => !isClaim(count)),
+    followed: Math.max(0, touched.followed - own),
   };
 }
 

@@ -292,6 +292,51 @@ function suite({ name, make, at }: Engine, suiteOf: (title: string, tests: () =>
       expect(await scene.other("SELECT * FROM loose")).toEqual([]);
     });
 
+    it("holds what reaches every row for what has no bound, however its condition is dressed", async () => {
+      for (const statement of [
+        "DELETE FROM items WHERE id IS NOT NULL",
+        "DELETE FROM items WHERE id > 0 OR id < 5",
+        "UPDATE items SET order_id = 2 WHERE id + 0 = id",
+        "DELETE FROM items WHERE id IN (SELECT id FROM items)",
+        "INSERT INTO items SELECT id, 2 FROM items AS i WHERE true ON CONFLICT (id) DO UPDATE SET order_id = 2",
+      ]) {
+        await expect(look("change", statement), statement).rejects.toThrow(/every row of items.*"destroy"/);
+        expect(textOf(await use("change", statement)), statement).toMatch(/every row of items/);
+        expect((await look("destroy", statement)).text).toContain("3 rows of items are touched");
+      }
+      // Those that a statement names are meant, all or not; and so is a part of them.
+      expect((await look("change", "DELETE FROM items WHERE id IN (10, 11, 12)")).text).toContain("3 rows");
+      expect((await look("change", "DELETE FROM items WHERE id > 10")).text).toContain("2 rows");
+      expect(await scene.other("SELECT count(*) FROM items")).toEqual([[name === "SQLite" ? 3 : "3"]]);
+    });
+
+    it("counts what follows from a change among what a change may touch, and binds the approval to it", async () => {
+      await scene.other("CREATE TABLE parts (order_id integer REFERENCES orders (id) ON DELETE CASCADE);; SELECT 1");
+      await scene.other("INSERT INTO parts VALUES (2), (2);; SELECT 1");
+      const statement = "DELETE FROM orders WHERE id = 2";
+      const preview = await look("change", statement);
+      await scene.other("INSERT INTO parts VALUES (2);; SELECT 1");
+      expect((await use("change", statement, [], { previewed: preview.digest })).kind).toBe("failed");
+      await scene.other(
+        "INSERT INTO parts WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 30) SELECT 2 FROM r;; SELECT 1",
+      );
+      await expect(look("change", statement)).rejects.toThrow(/34 rows.*"destroy"/);
+      expect((await look("destroy", statement)).text).toContain("1 row of orders is touched");
+    });
+
+    it("binds what goes with a table to what was shown of it", async () => {
+      const preview = await look("destroy", "DROP TABLE items");
+      await scene.other("UPDATE items SET order_id = 2 WHERE id = 10;; SELECT 1");
+      expect((await use("destroy", "DROP TABLE items", [], { previewed: preview.digest })).kind).toBe("failed");
+    });
+
+    it("explains a change without making it", async () => {
+      const outcome = await use("query", "/* how */ EXPLAIN DELETE FROM orders WHERE id = 1");
+      expect(outcome.kind).toBe("done");
+      expect(textOf(outcome)).toMatch(/SEARCH orders|Delete on orders/);
+      expect(await statuses()).toHaveLength(3);
+    });
+
     it("shows what a table holds before it goes, and asks anew when it holds more", async () => {
       const preview = await look("destroy", "DROP TABLE items");
       expect(preview.text).toMatch(/items: 3 rows/);

@@ -131,11 +131,13 @@ class SqlSource implements ToolSource {
 
   /** What Reeve will believe later must be Reeve's own word. In doubt a statement that only mentions the table is refused. */
   #checkKept(tool: Fit, { text, does }: Statement): void {
-    const kept = this.#config.reconcile?.table.split(".").at(-1)?.toLowerCase();
+    const [kept, schema = "public"] = (this.#config.reconcile?.table.toLowerCase().split(".") ?? []).reverse();
     if (kept === undefined || tool === "query") return;
     // A name may be written with escapes that only the parser has read.
     const parsed = does.kind === "rows" ? [does.table] : does.kind === "definition" ? does.loses : [];
-    if (![text, ...parsed.map(({ name }) => name)].some((each) => each.toLowerCase().includes(kept))) return;
+    const names = parsed.map(({ name }) => name.toLowerCase());
+    const holds = does.kind === "definition" && does.also === "schema" && names.includes(schema);
+    if (!holds && ![text.toLowerCase(), ...names].some((each) => each.includes(kept))) return;
     throw refusal(`${kept} is the table in which Reeve keeps what was done, and is changed by nobody else.`);
   }
 
@@ -203,12 +205,19 @@ class SqlSource implements ToolSource {
     return seen.touched;
   }
 
-  #checkSize({ tool }: Order, { total, whole }: Touched): void {
+  #checkSize({ tool, statement: { does } }: Order, { total, followed, whole, every }: Touched): void {
     const { rowsMax } = this.#config;
-    if (tool === "change" && (total > rowsMax || !whole))
+    if (tool !== "change") return;
+    const all = total + followed;
+    if (all > rowsMax || !whole)
       throw new SqlFault(
         "failed",
-        `It touches ${whole ? total : "too many"} rows, and a change may touch ${rowsMax}, and hold no more than can be shown. It was rolled back. The tool that fits is "destroy", for a deletion or an update; or do it in parts.`,
+        `It touches ${all > rowsMax ? all : "too large"} rows, what follows from it included, and a change may touch ${rowsMax}, and hold no more than can be shown. It was rolled back. The tool that fits is "destroy", for what changes or deletes rows; or do it in parts.`,
+      );
+    if (every && does.kind === "rows" && !does.named)
+      throw new SqlFault(
+        "failed",
+        `It reaches every row of ${does.table.name}, and names none of them by its values. It was rolled back. The tool that fits is "destroy"; or name the rows, as in id = 5 or id IN (5, 6).`,
       );
   }
 
@@ -271,7 +280,7 @@ function toolsOf(dialect: string, { rowsMax, timeoutMs, reconcile }: SqlConfig):
     {
       name: "destroy",
       description:
-        "Takes away without bound: DROP, TRUNCATE, ALTER … DROP, DELETE or UPDATE without a condition or of very many rows.",
+        "Takes away without bound: DROP, TRUNCATE, ALTER … DROP, CREATE OR REPLACE, DELETE or UPDATE without a condition, of every row, or of very many.",
       inputSchema: inputSchema(one),
       declared: { ...declared, ...settling, effect: "destroy", preview: true },
     },

@@ -16,6 +16,8 @@ import { Gathered, jsonOfSqlite } from "./values.ts";
 const MEMORY_BYTES_MAX = 512 * 1024 * 1024;
 /** One value, or one row as it is stored. Bytes. */
 const VALUE_BYTES_MAX = 16 * 1024 * 1024;
+/** What is handed over of the rows that were touched: the parent reads it while others wait. Bytes. */
+const CHANGESET_BYTES_MAX = 4 * 1024 * 1024;
 
 // The engine blocks this thread, so another looks after it.
 const watch = new Worker(
@@ -123,7 +125,13 @@ function run(open: DatabaseSync, order: Extract<Order, { op: "run" }>): Ran {
   session?.close();
   session = undefined;
   const { rows, cut } = gathered;
-  return { columns, rows, cut, ...changesOf(open, total), changeset: changeset ?? null };
+  return {
+    ...{ columns, rows, cut },
+    ...changesOf(open, total),
+    // A view of a part would carry the whole with it.
+    changeset: changeset === undefined ? null : changeset.slice(0, CHANGESET_BYTES_MAX),
+    changesetCut: (changeset?.length ?? 0) > CHANGESET_BYTES_MAX,
+  };
 }
 
 const single = (open: DatabaseSync, sql: string): number =>

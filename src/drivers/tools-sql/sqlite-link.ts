@@ -30,6 +30,8 @@ export type Ran = {
   readonly changes: number;
   readonly followed: number;
   readonly changeset: Uint8Array | null;
+  /** Whether that is only the beginning. */
+  readonly changesetCut: boolean;
 };
 export type Reply = { readonly ok: Ran | null } | { readonly error: string; readonly code: number };
 

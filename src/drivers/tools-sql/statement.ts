@@ -30,9 +30,18 @@ export type Statement = {
         readonly sets: readonly string[];
         /** An insertion that may meet a row that is there, and change it. */
         readonly upsert: boolean;
+        /** Whether the rows that it reaches are named by values that stand in it. */
+        readonly named: boolean;
       }
-    /** A definition changes; `loses` are the tables or columns whose content goes with it. */
-    | { readonly kind: "definition"; readonly what: string; readonly loses: readonly TableName[] };
+    | {
+        /** A definition changes. */
+        readonly kind: "definition";
+        readonly what: string;
+        /** The tables whose content goes with it, or that of some columns. */
+        readonly loses: readonly TableName[];
+        /** What goes with these as well: tables that refer to them; or tables of the schemas that are named in their place. */
+        readonly also: "referring" | "schema" | null;
+      };
 };
 
 /** The longest statement that is read. Characters. */
@@ -68,16 +77,22 @@ export type Classified = Omit<Statement, "text">;
 export const READ: Classified = { fits: "query", why: "", does: { kind: "read" } };
 export const EXPLAIN: Classified = { fits: "query", why: "", does: { kind: "explain" } };
 
-type Defined = { readonly what: string; readonly loses?: readonly TableName[] };
+type Defined = {
+  readonly what: string;
+  readonly loses?: readonly TableName[];
+  readonly also?: "referring" | "schema" | null;
+};
 
-export const definition = (fits: Fit, why: string, { what, loses = [] }: Defined): Classified => ({
+export const definition = (fits: Fit, why: string, { what, loses = [], also = null }: Defined): Classified => ({
   ...{ fits, why },
-  does: { kind: "definition", what, loses },
+  does: { kind: "definition", what, loses, also },
 });
 export const changesDefinition = (what: string): Classified =>
   definition("change", "it changes the database's definition", { what });
-export const dropped = (loses: readonly TableName[] = []): Classified =>
-  definition("destroy", "DROP takes away what it names", { what: "DROP", loses });
+export const dropped = (loses: readonly TableName[] = [], also: "schema" | null = null): Classified =>
+  definition("destroy", "DROP takes away what it names", { what: "DROP", loses, also });
+/** Nothing of it would be there for the next call. */
+export const temporary = (): OsError => refusal("what is temporary ends with this call; leave out TEMP.");
 
 /** A statement that changes or deletes the rows that its condition on `alias` bounds; without a bound it may be all of them. */
 export const boundedFit = (
@@ -102,11 +117,11 @@ export function walked<T>(walk: () => T): T {
 }
 
 const ORDER: readonly Fit[] = ["query", "change", "destroy"];
-/** Whether `tool` takes it. `destroy` also takes a bounded deletion or update, for one of more rows than `change` takes. */
+/** Whether `tool` takes it. `destroy` also takes what changes or deletes rows that are bounded, where `change` does not: of too many, or of all. */
 function takes(tool: Fit, { fits, does }: Statement): boolean {
   if (tool === fits) return true;
-  const removes = does.kind === "rows" && (does.operation === "delete" || does.operation === "update");
-  return tool === "destroy" && fits === "change" && removes;
+  const reaches = does.kind === "rows" && (does.operation !== "insert" || does.upsert);
+  return tool === "destroy" && fits === "change" && reaches;
 }
 
 /** Throws `invalid_argument`, naming the tool that fits, where the statement is not for `tool`. */

@@ -1,5 +1,6 @@
 // What a statement did, as both engines tell it.
 import type { Count, Lost, RowChange, Touched } from "./database.ts";
+import type { Operation } from "./statement.ts";
 
 /** Rows that were seen, counted by their tables. */
 export function countsOf(rows: readonly RowChange[]): Count[] {
@@ -15,8 +16,24 @@ export function countsOf(rows: readonly RowChange[]): Count[] {
 }
 
 /** A definition that changed: it touches no rows, but for those that went with it. */
-export const definitionTouched = (lost: readonly Lost[], notes: readonly string[]): Touched => ({
-  ...{ rows: [], whole: true, counts: [], total: 0, keys: new Map(), answer: null },
+export const definitionTouched = (lost: readonly Lost[], notes: readonly string[], followed = 0): Touched => ({
+  ...{ rows: [], whole: true, counts: [], total: 0, every: false, keys: new Map(), answer: null },
   lost,
   notes,
+  followed,
 });
+
+type Reached = Pick<Touched, "rows" | "total"> & { readonly operation: Operation };
+
+/** Whether the statement changed or deleted every row that was there, and these were several; `count` counts the rows that are there now, up to a bound. */
+export async function reachedAll(
+  { rows, total, operation }: Reached,
+  count: (max: number) => Promise<number>,
+): Promise<boolean> {
+  const known = operation === "merge" || operation === "insert";
+  const reached = known ? rows.filter(({ before }) => before !== null).length : total;
+  if (reached < 2) return false;
+  const inserted = known ? rows.filter(({ before }) => before === null).length : 0;
+  const deleted = known ? rows.filter(({ after }) => after === null).length : operation === "delete" ? total : 0;
+  return (await count(reached + inserted + 1)) - inserted + deleted === reached;
+}

@@ -62,9 +62,10 @@ const bytesOf = (value: Json): Uint8Array | undefined => {
   return typeof base64 === "string" && Object.keys(rest).length === 0 ? Buffer.from(base64, "base64") : undefined;
 };
 
-/** A parameter as SQLite takes it: documents as their text. */
-export function paramOfSqlite(value: Json): null | number | string | Uint8Array {
-  if (value === null || typeof value === "number" || typeof value === "string") return value;
+/** A parameter as SQLite takes it: documents as their text. Its integers are numbers of another kind, and divide as such. */
+export function paramOfSqlite(value: Json): null | number | bigint | string | Uint8Array {
+  if (typeof value === "number") return Number.isSafeInteger(value) ? BigInt(value) : value;
+  if (value === null || typeof value === "string") return value;
   if (typeof value === "boolean") return value ? 1 : 0;
   return bytesOf(value) ?? JSON.stringify(value);
 }
