@@ -11,6 +11,9 @@ test.each([
   ["a joiner between Latin letters", "re\u200dfund", "refund"],
   ["words in tag characters", "ok\u{e0049}\u{e0047}\u{e004e}\u{e004f}\u{e0052}\u{e0045}", "ok"],
   ["tags behind a flag that is none", "\u{1f3f4}\u{e0067}\u{e0062}\u{e0078}\u{e007f}", "\u{1f3f4}"],
+  ["bits in selectors behind digits and flags", "1\ufe0f2\ufe0e\u{1f1e9}\ufe0f\u{1f1ea}\ufe0f", "12\u{1f1e9}\u{1f1ea}"],
+  ["marks of direction among Hebrew letters", "\u05d0\u200f!\u200e\u05d1", "\u05d0!\u05d1"],
+  ["controls of hieroglyphs", "a\u{13430}b", "ab"],
   ["bytes in variation selectors", "x\ufe00\u{e0101}\u{e01ef}", "x"],
 ])("takes out %s", (_, text, clean) => {
   expect(cleanText(text)).toBe(clean);

@@ -4,7 +4,8 @@
 // characters and stray variation selectors. Kept byte for byte: everything else, and those invisible characters that
 // ordinary writing needs where it needs them: line feed, tab, the CR of a CRLF, joiners inside emoji and between
 // letters of scripts that are written with them, one variation selector behind the sign that it varies, and the
-// three flags that are spelled with tags.
+// three flags that are spelled with tags. Marks of direction go even from Arabic and Hebrew: the letters know their own, and
+// what is left to the marks is how signs between them are shown, by which people are deceived.
 import type { Json } from "../abi/json.ts";
 
 // Joiners mean something between two letters of these scripts only; elsewhere they hide.
@@ -17,7 +18,9 @@ const KEPT = [
   // After a virama a joiner shapes the letter even at the end of a word.
   "(?<=[\\u094d\\u09cd\\u0d4d\\u0dca])\\u200d",
   "(?<=[\\p{Extended_Pictographic}\\p{Emoji_Modifier}]\\ufe0f?)\\u200d(?=\\p{Extended_Pictographic})",
-  "(?<=[\\p{Emoji}])[\\ufe0e\\ufe0f]",
+  "(?<=\\p{Extended_Pictographic})[\\ufe0e\\ufe0f]",
+  // A key: a digit, or one of two signs, within a frame.
+  "(?<=[0-9#*])\\ufe0f(?=\\u20e3)",
   "(?<=\\p{Script=Han})[\\u{e0100}-\\u{e01ef}]",
   "(?<=\\p{Script=Mongolian})[\\u180b-\\u180d\\u180f]",
   // England, Scotland, Wales.
@@ -25,7 +28,7 @@ const KEPT = [
 ].join("|");
 
 const HIDDEN =
-  "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff9-\\ufffb\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}";
+  "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff9-\\ufffb\\u{13430}-\\u{1343f}\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}";
 
 const ANY_HIDDEN = new RegExp(`[${HIDDEN}]`, "u");
 const KEPT_OR_HIDDEN = new RegExp(`(${KEPT})|[${HIDDEN}]`, "gu");

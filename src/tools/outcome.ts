@@ -5,7 +5,7 @@
 //   O2. For every other tool `not_performed` is said only when the call certainly never left.
 //   O3. An answer is passed on whole or refused with its size; it is never cut.
 //   O4. Nothing hides in what is passed on: not in texts, not in data, not in errors.
-import { errorRecord, OsError, type ErrorCode } from "../abi/errors.ts";
+import { errorRecord, OsError, type ErrorCode, type ErrorRecord } from "../abi/errors.ts";
 import { needsIntent } from "../abi/effects.ts";
 import type { JsonObject } from "../abi/json.ts";
 import { TOOL_RESULT_BYTES_MAX } from "../abi/limits.ts";
@@ -93,6 +93,17 @@ function judgeContent(
   }
 }
 
+/** An error as it is passed on. Its data says nothing where it cannot be told without hiding something. */
+export function cleanError(error: ErrorRecord): ErrorRecord {
+  const cleaned = { ...error, message: cleanText(error.message) };
+  try {
+    return { ...cleaned, data: cleanJson(error.data) };
+  } catch {
+    // Two of its fields hide one name: whoever made them so has nothing to say.
+    return { ...cleaned, data: {} };
+  }
+}
+
 /** The source's word on a call that it answered in time, or that was given up meanwhile (`givenUp`). */
 export function judge(tool: ToolDefinition, outcome: ToolOutcome, givenUp: GivenUp | undefined): ToolOutcome {
   switch (outcome.kind) {
@@ -102,7 +113,7 @@ export function judge(tool: ToolDefinition, outcome: ToolOutcome, givenUp: Given
     case "not_performed":
       // What the source then says of an aborted call is less than what is known here.
       return givenUp === undefined
-        ? { kind: "not_performed", error: { ...outcome.error, message: cleanText(outcome.error.message) } }
+        ? { kind: "not_performed", error: cleanError(outcome.error) }
         : unanswered(tool, givenUp);
     case "unknown": {
       if (givenUp !== undefined) return lost(tool, givenUp);

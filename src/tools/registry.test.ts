@@ -15,6 +15,7 @@ type Call = ToolSource["call"];
 type Fake = {
   readonly tools: readonly Partial<SourceTool>[] | Error;
   readonly call?: Call;
+  readonly preview?: NonNullable<ToolSource["preview"]>;
   readonly overrides?: Overrides;
 };
 
@@ -80,6 +81,7 @@ function build(fakes: Record<string, Fake>): {
         return state.listing;
       },
       call: fake.call ?? (async () => done("ok")),
+      ...(fake.preview && { preview: fake.preview }),
       close: async () => {},
     };
     return [name, { source, overrides: fake.overrides ?? {}, outside: false }] as const;
@@ -429,6 +431,52 @@ test.each([
   const tool = await only(tools, "shop.refund");
   expect(await tools.reconcile({ tool, args: { id: 1 }, key: "k", ...caller() })).toEqual(settlement);
   expect(asked).toEqual([["status", { key: "k", tool: "refund", args: { id: 1 } }]]);
+});
+
+test("what a reconcile answers hides nothing, though it stands there as an escape", async () => {
+  const { tools } = build({
+    shop: {
+      tools: [
+        { name: "refund", declared: { effect: "send", reconcile: "status" } },
+        { name: "status", declared: read },
+      ],
+      call: async () => done(String.raw`{"status":"done","result":{"text":"pa\u200bid","data":{"n":"\u202e"}}}`),
+    },
+  });
+  const tool = await only(tools, "shop.refund");
+  expect(await tools.reconcile({ tool, args: {}, key: "k", ...caller() })).toEqual({
+    status: "done",
+    content: { text: "paid", data: { n: "" } },
+  });
+});
+
+test("the data of an error hides nothing", async () => {
+  const error = new OsError("tool_unavailable", "do\u200bwn", { data: { why: "\u202ebusy", "a\u200b": 1 } }).toJSON();
+  const { tools, invocation } = await single(read, async () => ({ kind: "not_performed", error }));
+  expect(await tools.call(invocation, forever)).toMatchObject({
+    error: { message: "down", data: { why: "busy", a: 1 } },
+  });
+  const twice = { ...error, data: { a: 1, "a\u200b": 2 } };
+  const doubled = await single(read, async () => ({ kind: "not_performed", error: twice }));
+  expect(await doubled.tools.call(doubled.invocation, forever)).toMatchObject({ error: { message: "down", data: {} } });
+});
+
+test("what a preview shows hides nothing, nor what it fails with", async () => {
+  let broken = false;
+  const { tools } = build({
+    shop: {
+      tools: [{ declared: { effect: "write", preview: true } }],
+      preview: async () => {
+        if (broken) throw new OsError("tool_failed", "\u202eno", { data: { tool: "shop" } });
+        return { text: "pay\u200b", data: { to: "\u202eme" }, digest: "d" };
+      },
+    },
+  });
+  const tool = await only(tools, "shop.act");
+  const shown = (): Promise<unknown> => tools.preview({ tool, args: {}, key: "k", ...caller() }, forever);
+  expect(await shown()).toEqual({ text: "pay", data: { to: "me" }, digest: "d" });
+  broken = true;
+  await expect(shown()).rejects.toMatchObject({ code: "tool_failed", message: "no" });
 });
 
 test("without a reconcile nothing is asked and nothing known", async () => {

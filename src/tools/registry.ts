@@ -28,11 +28,11 @@ import type {
   Tools,
   ToolSource,
 } from "../ports/tools.ts";
-import { cleanText } from "./clean.ts";
+import { cleanJson, cleanText } from "./clean.ts";
 import { catalogueOf, type Catalogue, type Entry, type Overrides } from "./definition.ts";
 import { didYouMean, nearest } from "./nearest.ts";
 import { GIVEN_UP, Limit } from "./limit.ts";
-import { judge, lost, notPerformed, refused, unanswered, unpreviewed } from "./outcome.ts";
+import { cleanError, judge, lost, notPerformed, refused, unanswered, unpreviewed } from "./outcome.ts";
 import { diffOf } from "./pin-diff.ts";
 import { Pins, type PinsOptions, type Standing } from "./pins.ts";
 import { settlementOf } from "./settlement.ts";
@@ -193,7 +193,10 @@ class Registry implements Tools {
       if (asked === undefined) throw refused(unpreviewed(tool));
       const preview = await limit.raceWithGrace(asked);
       if (preview === GIVEN_UP) throw refused(unanswered(tool, limit.reason()));
-      return { ...preview, text: cleanText(preview.text) };
+      const { text, data, digest } = preview;
+      return { text: cleanText(text), digest, ...(data && { data: cleanJson(data) }) };
+    } catch (error) {
+      throw OsError.from(cleanError(errorRecord(error, "tool_unavailable", { tool: tool.name })));
     } finally {
       limit.end();
     }
