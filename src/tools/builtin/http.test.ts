@@ -57,6 +57,8 @@ test("each tool declares what its methods do, and takes no others", async () => 
     ["get", { url, body: "x" }],
     ["send", { url, method: "DELETE" }],
     ["send", { url, body: "x", json: 1 }],
+    ["get", { url, headers: { "X-HTTP-Method-Override": "DELETE" } }],
+    ["send", { url, headers: { "x-method-override": "DELETE" } }],
     ["delete", { url, method: "GET" }],
     ["get", { url: "file:///etc/passwd" }],
     ["get", { url: "no address" }],

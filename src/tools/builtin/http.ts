@@ -23,12 +23,23 @@ const REASON_CHARACTERS_MAX = 500;
 const RULED =
   "It reaches only the hosts that you were granted. Where a credential is needed, write its placeholder (reeve-secret:NAME) into the header: the value is put in on the way. Redirects are answered to you, not followed.";
 
+/** Many servers take these for the method, so that a reading would delete. */
+const OVERRIDES: ReadonlySet<string> = new Set(["x-http-method-override", "x-http-method", "x-method-override"]);
+
 const address = {
   url: z
     .url({ protocol: /^https?$/ })
     .max(8192)
     .describe("The whole address."),
-  headers: z.record(z.string(), z.string()).optional().describe("Headers of the request."),
+  headers: z
+    .record(
+      z.string().refine((name) => !OVERRIDES.has(name.trim().toLowerCase()), {
+        message: "asks for another method than is sent: use the tool that fits it",
+      }),
+      z.string(),
+    )
+    .optional()
+    .describe("Headers of the request."),
 };
 const content = {
   body: z.string().optional().describe("Text to send."),

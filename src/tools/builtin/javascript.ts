@@ -6,7 +6,8 @@ import { errorRecord } from "../../abi/errors.ts";
 import { limitText, type SandboxLimits } from "../../abi/isolation.ts";
 import type { SnippetResult, Snippets } from "../../ports/sandbox.ts";
 import type { ToolOutcome } from "../../ports/tools.ts";
-import { tightest } from "./bounds.ts";
+import { callMs, tightest } from "./bounds.ts";
+import { shortened } from "./text.ts";
 import { type BuiltinTool, builtinTool } from "./tool.ts";
 
 export const javascriptTool = (ports: { readonly snippets: Snippets; readonly limits: SandboxLimits }): BuiltinTool =>
@@ -19,7 +20,10 @@ export const javascriptTool = (ports: { readonly snippets: Snippets; readonly li
       input: jsonSchema.optional().describe("What the snippet finds as `input`."),
     }),
     // It changes nothing, wherever it ends.
-    declared: { effect: "none", idempotency: "natural", isolation: "snippet", summary: "javascript: {code}" },
+    declared: {
+      ...{ effect: "none", idempotency: "natural", isolation: "snippet", summary: "javascript: {code}" },
+      timeoutMs: callMs(ports.limits),
+    },
     run: async ({ code, input }, options) => {
       const limits = tightest(ports.limits, options.process.manifest.limits);
       try {
@@ -32,14 +36,15 @@ export const javascriptTool = (ports: { readonly snippets: Snippets; readonly li
   });
 
 function outcomeOf(result: SnippetResult): ToolOutcome {
-  const printed = result.console === "" ? "" : `\n[printed]\n${result.console.replace(/\n$/, "")}`;
+  const shown = shortened(result.console);
+  const printed = shown === "" ? "" : `\n[printed]\n${shown.replace(/\n$/, "")}`;
   switch (result.kind) {
     case "value":
       return {
         kind: "done",
         content: {
           text: `${result.json}${printed}`,
-          data: { value: JSON.parse(result.json) as Json, console: result.console },
+          data: { value: JSON.parse(result.json) as Json, console: shown },
         },
       };
     case "thrown":

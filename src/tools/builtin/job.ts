@@ -5,6 +5,7 @@
 //   J2. A job that is dispatched again (its key says so) begins where the first one did: the workspace is put back. Where
 //       the first one may have sent something, it is not run again, and its outcome stays unknown.
 //   J3. A limit that ends the job is named in its outcome; so is the end of its process.
+//   J4. However much it printed, its outcome is told: of what is too long, the beginning and the end.
 import { errorRecord, OsError } from "../../abi/errors.ts";
 import { limitText, placeholderOf, type SandboxLimits } from "../../abi/isolation.ts";
 import type { ToolContent } from "../../abi/tools.ts";
@@ -14,6 +15,7 @@ import type { CallOptions, EgressNotes, ToolOutcome } from "../../ports/tools.ts
 import type { Workspace } from "../../ports/workspace.ts";
 import { tightest } from "./bounds.ts";
 import { inWorkspace, keep, type WorkspacePorts, putBack } from "./call-workspace.ts";
+import { shortened } from "./text.ts";
 
 export type JobPorts = WorkspacePorts & { readonly sandboxes: Sandboxes; readonly egress: Egress };
 
@@ -94,7 +96,7 @@ async function openDoor(egress: Egress, options: CallOptions): Promise<Door | un
 function outcomeOf({ exit, stdout, stderr }: Finished, limits: SandboxLimits): ToolOutcome {
   const { cpuMs, memoryPeakBytes } = exit;
   const used = { ...(cpuMs === null ? {} : { cpuMs }), ...(memoryPeakBytes === null ? {} : { memoryPeakBytes }) };
-  const said = { stdout, stderr, ...used };
+  const said = { stdout: shortened(stdout), stderr: shortened(stderr), ...used };
   switch (exit.kind) {
     case "exited":
       return { kind: "done", content: contentOf(`exit status ${exit.code}`, { exitCode: exit.code, ...said }) };

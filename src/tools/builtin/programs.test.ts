@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { caller } from "../../../test/caller.ts";
 import type { AgentManifest } from "../../abi/agents.ts";
 import { OsError } from "../../abi/errors.ts";
+import { TOOL_RESULT_BYTES_MAX } from "../../abi/limits.ts";
 import { egressRuleSchema, sandboxLimitsSchema } from "../../abi/isolation.ts";
 import type { Door, DoorSpec } from "../../ports/egress.ts";
 import type { Finished, SandboxSpec } from "../../ports/sandbox.ts";
@@ -127,6 +128,26 @@ test("a limit, a crash and an end by the caller are told apart", async () => {
     content: { text: "[ended by SIGSEGV]" },
   });
   expect(await outcomeOf({ kind: "killed" })).toMatchObject({ kind: "unknown" });
+});
+
+test("of long output the beginning and the end are told, with how it ended, in no more than a tool may answer", async () => {
+  const long = `first\n${"\u4e2d\u0001".repeat(500_000)}\nlast`;
+  const exit = { kind: "limit", limit: "output", max: 2 ** 20 } as object;
+  const outcome = await shellTool(ports(finished(exit, { stdout: long, stderr: long })).ports).run(
+    { command: "x" },
+    options(),
+  );
+  const { content } = outcome as Extract<ToolOutcome, { kind: "failed" }>;
+  expect(content.text).toMatch(/^first\n/);
+  expect(content.text).toMatch(/characters are left out here.*\n[^]*\nlast\n\[ended: it /);
+  const { size } = new Blob([content.text, JSON.stringify(content.data)]);
+  expect(size).toBeLessThan(TOOL_RESULT_BYTES_MAX);
+});
+
+test("the limit of a program ends it before its call is given up", () => {
+  const given = { ...ports(finished({})).ports, limits: { ...limits, wallMs: 300_000 } };
+  for (const { declared } of [shellTool(given), pythonTool(given)])
+    expect(declared.timeoutMs).toBeGreaterThan(given.limits.wallMs);
 });
 
 test("without a sandbox nothing is run, and that is certain; what broke later is not", async () => {

@@ -1,5 +1,6 @@
 // The built-in tools `shell` and `python`: a program's text, run in a sandbox in the process's workspace.
 import { z } from "zod";
+import { callMs } from "./bounds.ts";
 import { type JobPorts, runJob } from "./job.ts";
 import { type BuiltinTool, builtinTool } from "./tool.ts";
 
@@ -23,7 +24,7 @@ export const shellTool = (ports: JobPorts): BuiltinTool =>
       command: z.string().min(1).max(TEXT_CHARACTERS_MAX).describe("The command, as for `sh -c`."),
       input: z.string().optional().describe("Text for its standard input."),
     }),
-    declared: { ...declared, summary: "shell: {command}" },
+    declared: { ...declared, timeoutMs: callMs(ports.limits), summary: "shell: {command}" },
     run: ({ command, input }, options) =>
       runJob(ports, { command: ["sh", "-c", command], input, warm: "shell" }, options),
   });
@@ -46,7 +47,7 @@ export const pythonTool = (ports: JobPorts): BuiltinTool =>
       code: z.string().min(1).max(TEXT_CHARACTERS_MAX).describe("The program. What it prints is the answer."),
       input: z.string().optional().describe("Text for its standard input."),
     }),
-    declared: { ...declared, summary: "python: {code}" },
+    declared: { ...declared, timeoutMs: callMs(ports.limits), summary: "python: {code}" },
     run: ({ code, input }, options) =>
       runJob(ports, { command: ["python3", "-c", code], input, warm: "python" }, options),
   });
