@@ -3,7 +3,7 @@
 // when a connection is refused, or lost in a commit.
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -111,6 +111,19 @@ describe("SQLite", () => {
     const statement = "SELECT typeof(a), a / ?, typeof(?) FROM loose LIMIT ?";
     expect(await source.call("query", { statement, params: [2, 0.5, 1] }, options())).toMatchObject({
       content: { data: { rows: [["integer", 3, "real"]] } },
+    });
+    await source.close();
+  });
+
+  it("adds no more to the file than a call may, committed or not", async () => {
+    const source = scene("CREATE TABLE blobs (id integer PRIMARY KEY, a)");
+    const statement =
+      "INSERT INTO blobs WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 1000) SELECT n, zeroblob(16000000) FROM r";
+    const outcome = await source.call("change", { statement }, options());
+    expect(textOf(outcome)).toContain("256 MiB");
+    expect(statSync(file).size).toBeLessThan(16_000_000);
+    expect(await source.call("change", { statement: "INSERT INTO blobs VALUES (1, 1)" }, options())).toMatchObject({
+      kind: "done",
     });
     await source.close();
   });

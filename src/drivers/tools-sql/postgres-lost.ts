@@ -1,23 +1,27 @@
 // What goes with a definition that changes in PostgreSQL, looked at before it goes.
-import type { JsonObject } from "../../abi/json.ts";
+import type { Json, JsonObject } from "../../abi/json.ts";
 import { type Lost, LOST_ROWS_COUNTED, SAMPLE_ROWS, SqlFault, type Touched } from "./database.ts";
 import { named, type Target, targetOf } from "./postgres-target.ts";
 import type { Statement, TableName } from "./statement.ts";
 import { definitionTouched } from "./touched.ts";
 import type { Transaction } from "./transaction.ts";
-import { documentOf } from "./values.ts";
+import { documentOf, paramOfPostgres } from "./values.ts";
 
 /** Tables that may go at once: nobody looks at more. */
 const LOST_TABLES_MAX = 100;
 
 /** Runs a change of definition, after a look at what goes with it. */
-export async function define(transaction: Transaction, statement: Statement): Promise<Touched> {
+export async function define(
+  transaction: Transaction,
+  statement: Statement,
+  params: readonly Json[],
+): Promise<Touched> {
   const lost: Lost[] = [];
   for (const table of await losing(transaction, statement)) {
     const target = await targetOf(transaction, table);
     if (target.isTable) lost.push(await lostOf(transaction, target));
   }
-  await transaction.run(statement.text);
+  await transaction.run(statement.text, params.map(paramOfPostgres));
   return definitionTouched(lost, [...transaction.notices]);
 }
 

@@ -80,7 +80,7 @@ class Postgres implements Database {
         });
       const touched =
         statement.does.kind === "definition"
-          ? await define(connection, statement)
+          ? await define(connection, statement, params)
           : await changeRows(connection, statement, { params, rowsMax: bounds.rowsMax, beside });
       const agreed = bounds.agree(claim === undefined ? touched : without(touched, claim));
       if (agreed && claim !== undefined)

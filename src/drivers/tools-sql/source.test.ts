@@ -356,6 +356,14 @@ function suite({ name, make, at }: Engine, suiteOf: (title: string, tests: () =>
       expect(await scene.other("SELECT note FROM orders WHERE id = 1")).toEqual([[null]]);
     });
 
+    it("takes values where a table is made of what is read, and keeps names on one line", async () => {
+      const statement = `CREATE TABLE made AS SELECT id FROM orders WHERE amount > ${at(1)}`;
+      const preview = await look("change", statement, [15]);
+      expect((await use("change", statement, [15], { previewed: preview.digest })).kind).toBe("done");
+      const found = await use("query", 'SELECT id AS "a\n1 | 2" FROM made ORDER BY id');
+      expect(textOf(found)).toBe("a 1   2\n2\n3\n(2 rows)");
+    });
+
     it("tells an error of the database as a failure that changed nothing", async () => {
       const outcome = await use("change", "INSERT INTO orders VALUES (1, 'again', 1)");
       expect(outcome.kind).toBe("failed");

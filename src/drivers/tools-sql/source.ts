@@ -261,7 +261,8 @@ function toolsOf(dialect: string, { rowsMax, timeoutMs, reconcile }: SqlConfig):
   const placeholders = dialect === "SQLite" ? "?" : "$1, $2, …";
   // Starting, connecting and the two runs of a preview come on top of what a statement may take.
   const whole = timeoutMs * 2 + 30_000;
-  const one = `One ${dialect} statement, with ${placeholders} for values that stand in params.`;
+  const lists = dialect === "SQLite" ? "" : " A list in them is an array; give the value of a JSON column as its text.";
+  const one = `One ${dialect} statement, with ${placeholders} for values that stand in params.${lists}`;
   const declared = { timeoutMs: Math.min(whole, 24 * 3_600_000), idempotency: "none", summary: "{statement}" } as const;
   const settling = reconcile === undefined ? {} : { reconcile: SETTLED };
   return [

@@ -16,6 +16,8 @@ import { Gathered, jsonOfSqlite } from "./values.ts";
 const MEMORY_BYTES_MAX = 512 * 1024 * 1024;
 /** One value, or one row as it is stored. Bytes. */
 const VALUE_BYTES_MAX = 16 * 1024 * 1024;
+/** What one call may add to the file, committed or not: a statement that is rolled back has filled the disk before. Bytes. */
+const GROWTH_BYTES_MAX = 256 * 1024 * 1024;
 /** What is handed over of the rows that were touched: the parent reads it while others wait. Bytes. */
 const CHANGESET_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -84,6 +86,10 @@ function perform(order: Order): Ran | null {
     database.exec(
       `PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;${order.write ? "" : " PRAGMA query_only = ON;"}`,
     );
+    if (order.write) {
+      const pages = single(database, "PRAGMA page_count") + GROWTH_BYTES_MAX / single(database, "PRAGMA page_size");
+      database.exec(`PRAGMA max_page_count = ${Math.ceil(pages)}`);
+    }
     return null;
   }
   if (order.op === "close") {

@@ -130,11 +130,14 @@ function gone(order: Order, signal: AbortSignal | undefined): SqlFault {
 
 const BUSY = 5;
 const LOCKED = 6;
+const FULL = 13;
 const AUTH = 23;
 
 function sentence(error: string, code: number): string {
   const kind = code & 0xff;
   if (kind === BUSY || kind === LOCKED) return "Another program holds the database locked. Try again later.";
+  if (kind === FULL)
+    return "It would add more to the database than one call may (256 MiB), or the disk is full. Nothing was changed. Do it in parts.";
   if (kind === AUTH)
     return `SQLite's authoriser refused it (${error}): the tool may not do all that the statement does.`;
   return error;

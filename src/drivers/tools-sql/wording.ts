@@ -24,7 +24,7 @@ const cell = (value: Json): string =>
 /** Rows as lines of cells. */
 export function answerText({ columns, rows, cut }: Answer): string {
   const lines = [
-    columns.join(" | "),
+    columns.map(cell).join(" | "),
     ...rows.map((row) => row.map((value) => (value === null ? "NULL" : cell(value))).join(" | ")),
   ];
   const why = cut === "rows" ? "more rows than may be answered with" : "more bytes than may be answered with";
