@@ -4,10 +4,16 @@
 export const HEADER_BYTES_MAX = 32 * 1024;
 /** Programs' connections to one door at once; and of a door to one origin, so that none waits for another. */
 export const CONNECTIONS_MAX = 256;
+/** Requests of one connection that wait for their answers: programs may send the next one before. */
+export const PIPELINED_MAX = 16;
+/** Interim answers (1xx) before the answer. */
+export const INTERIM_MAX = 16;
 /** Origins to which a door keeps connections. */
 export const ORIGINS_MAX = 64;
 /** Hosts for which a door keeps a certificate. */
 export const CERTIFICATES_MAX = 256;
+/** What the two events of a request take up, about. They weigh as much of a door's bytes, so that nobody fills a journal with requests of no size. Bytes. */
+export const EVENTS_BYTES = 1024;
 /** Refusals after which a door shuts: each is an event, and nobody may fill a journal with them. */
 export const DENIALS_MAX = 10_000;
 /** What is read of a connection before it has said for which host it is. Bytes. */

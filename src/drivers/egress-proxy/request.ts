@@ -8,9 +8,10 @@ import type { ClientRequest, IncomingMessage } from "node:http";
 import type { Transform } from "node:stream";
 import { OsError } from "../../abi/errors.ts";
 import type { HttpRequest, HttpResponse, HttpStream } from "../../ports/egress.ts";
-import { scrubbing, SPENT, unpacking } from "./door/bodies.ts";
-import { headOf, outgoingHeaders, REPEATABLE, whyBroken } from "./door/exchange.ts";
-import { endToEnd, flat, headerBytes, headersOf, readRequest, valuesOf } from "./door/headers.ts";
+import { spent, unreadable, whyBroken } from "./broken.ts";
+import { scrubbing, unpacking } from "./door/bodies.ts";
+import { headOf, outgoingHeaders, REPEATABLE, requestBytes } from "./door/exchange.ts";
+import { endToEnd, flat, headersOf, readRequest } from "./door/headers.ts";
 import { type Admission, type Admitted, admit, denied, type Parts } from "./rules/admission.ts";
 import type { Refusal } from "./rules/rules.ts";
 import type { Headers } from "./rules/secrets.ts";
@@ -160,7 +161,7 @@ type Way = { readonly signal: AbortSignal; readonly kept: boolean; readonly onOv
 /** Resolves with the answer's head. */
 async function send(parts: Parts, sending: Sending, { signal, kept, onOver }: Way): Promise<Sent> {
   const { admitted, body } = sending;
-  const { asked, path, entry } = admitted;
+  const { asked, entry } = admitted;
   const framing = body === undefined ? ({ kind: "none" } as const) : ({ kind: "length", bytes: body.length } as const);
   const headers = outgoingHeaders(parts, admitted, framing);
   let attempt: Attempt | undefined;
@@ -178,7 +179,7 @@ async function send(parts: Parts, sending: Sending, { signal, kept, onOver }: Wa
     return new OsError(signal.aborted ? "cancelled" : "unreachable", message, { retryable: false, cause: error });
   };
   try {
-    if (!entry.send(headerBytes(headers) + path.length + (body?.length ?? 0))) throw new Error(SPENT);
+    if (!entry.send(requestBytes(admitted, headers) + (body?.length ?? 0))) throw spent();
     if (signal.aborted) throw new Error("it was given up");
     signal.addEventListener("abort", letGo, { once: true });
     attempt = attempted(parts, admitted, { headers, fresh: !kept });
@@ -237,7 +238,7 @@ async function* bodyOf(parts: Parts, { incoming, stages, admitted, fault, letGo 
     }
     for await (const chunk of body) {
       const bytes = chunk as Buffer;
-      if (!admitted.entry.receive(bytes.length)) throw parts.ledger.spent ?? new Error(SPENT);
+      if (!admitted.entry.receive(bytes.length)) throw parts.ledger.spent ?? spent();
       yield bytes;
     }
   } catch (error) {
@@ -250,8 +251,7 @@ async function* bodyOf(parts: Parts, { incoming, stages, admitted, fault, letGo 
 /** What the body goes through; what is packed in a way that nobody here knows passes as it is, where nothing has to be looked for. */
 function stagesOf({ scrubber }: Parts, { asked }: Admitted, incoming: IncomingMessage): readonly Transform[] {
   if (asked.method === "HEAD") return [];
-  const unpack = unpacking(valuesOf(headersOf(incoming), "content-encoding").join(","));
-  if (unpack === undefined && scrubber !== undefined)
-    throw new Error("the answer is packed in a way that cannot be looked through");
+  const unpack = unpacking(incoming);
+  if (unpack === undefined && scrubber !== undefined) throw unreadable();
   return [...(unpack ? [unpack] : []), ...(scrubber === undefined ? [] : [scrubbing(scrubber.stream())])];
 }

@@ -8,7 +8,8 @@ import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { connect as netConnect, isIP, type LookupFunction, type Socket } from "node:net";
 import type { SecureContext } from "node:tls";
 import { type Addresses, addressesOf, pinned, type Resolve } from "./rules/addresses.ts";
-import { HEADER_BYTES_MAX, ORIGINS_MAX, type Times, CONNECTIONS_MAX } from "./bounds.ts";
+import { CONNECTIONS_MAX, HEADER_BYTES_MAX, INTERIM_MAX, ORIGINS_MAX, type Times } from "./bounds.ts";
+import { late, prattling } from "./broken.ts";
 import type { Origin } from "./rules/hosts.ts";
 
 export type UpstreamOptions = {
@@ -77,6 +78,7 @@ export class Upstream {
     };
     const request = origin.scheme === "https" ? httpsRequest(options) : httpRequest(options);
     this.#limitTime(request);
+    limitInterim(request);
     return request;
   }
 
@@ -85,7 +87,7 @@ export class Upstream {
     if (this.#closed) return Promise.reject(new Error("the door is closed"));
     return new Promise((resolve, reject) => {
       const socket = netConnect({ host, port, lookup, noDelay: true, allowHalfOpen: true });
-      const timer = setTimeout(() => socket.destroy(new Error("it took too long")), this.#options.times.connectMs);
+      const timer = setTimeout(() => socket.destroy(late()), this.#options.times.connectMs);
       socket.once("close", () => {
         clearTimeout(timer);
         reject(new Error("the connection was closed"));
@@ -108,12 +110,12 @@ export class Upstream {
   /** Until it is connected it has the time for that; then a time without a byte. */
   #limitTime(request: ClientRequest): void {
     const { connectMs, idleMs } = this.#options.times;
-    const late = (): void => void request.destroy(new Error("it took too long"));
-    const timer = setTimeout(late, connectMs);
+    const giveUp = (): void => void request.destroy(late());
+    const timer = setTimeout(giveUp, connectMs);
     const stop = (): void => clearTimeout(timer);
     request.once("close", stop);
     request.once("socket", (socket) => {
-      request.setTimeout(idleMs, late);
+      request.setTimeout(idleMs, giveUp);
       if (request.reusedSocket) stop();
       else socket.once("secureConnect", stop).once("connect", () => "encrypted" in socket || stop());
     });
@@ -171,6 +173,15 @@ export class Upstream {
     idle[1].destroy();
     this.#agents.delete(idle[0]);
   }
+}
+
+/** Interim answers (1xx) are passed on to nobody, and end no wait. */
+function limitInterim(request: ClientRequest): void {
+  let answers = 0;
+  request.on("information", () => {
+    answers += 1;
+    if (answers > INTERIM_MAX) request.destroy(prattling());
+  });
 }
 
 const keyOf = ({ scheme, host, port }: Origin, allowPrivate: boolean): string =>

@@ -5,13 +5,13 @@
 //   D2. With `close`, every connection is over and the socket is gone; what was under way has its last event written or refused.
 //   D3. A door whose record cannot be kept closes itself.
 import { constants, chmod, type FileHandle, mkdir, open, rm, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Door } from "../../../ports/egress.ts";
 import { denied, type Parts } from "../rules/admission.ts";
-import { CONNECTIONS_MAX, HEADER_BYTES_MAX } from "../bounds.ts";
+import { CONNECTIONS_MAX, HEADER_BYTES_MAX, PIPELINED_MAX } from "../bounds.ts";
 import { exchange } from "./exchange.ts";
 import type { Origin } from "../rules/hosts.ts";
 import { machineAuthorities } from "../tls/machine.ts";
@@ -84,6 +84,8 @@ export class ProxyDoor implements Door {
   readonly #sockets = new Set<Duplex>();
   /** For which origin a connection is, where it is for one. */
   readonly #within = new WeakMap<Duplex, Origin>();
+  /** How many of a connection's requests are not answered yet. */
+  readonly #underWay = new WeakMap<Duplex, number>();
   /** Open as long as the socket is: its path leads through this. */
   #place: FileHandle | undefined;
   #closing: Promise<void> | undefined;
@@ -178,12 +180,9 @@ export class ProxyDoor implements Door {
       socket.once("close", () => this.#sockets.delete(socket));
       if (this.#closing !== undefined) socket.destroy();
     });
-    server.on("request", (request, response) => {
-      void exchange(parts, { request, response, within: this.#within.get(request.socket) });
-    });
-    server.on("checkContinue", (request, response) => {
-      void exchange(parts, { request, response, within: this.#within.get(request.socket) });
-    });
+    // What a request expects (Expect) is judged with the rest of it.
+    for (const event of ["request", "checkContinue", "checkExpectation"] as const)
+      server.on(event, (request, response) => this.#exchange(request, response));
     server.on("upgrade", (request, socket, head) => {
       void upgrade(parts, { request, socket, head, within: this.#within.get(socket) });
     });
@@ -199,6 +198,20 @@ export class ProxyDoor implements Door {
       if ("code" in error && String(error.code).startsWith("HPE_")) this.#malformed(socket);
     });
     return server;
+  }
+
+  /** One of a connection's requests. Where too many wait already, nobody reads what they are answered. */
+  #exchange(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const before = this.#underWay.get(socket) ?? 0;
+    if (before >= PIPELINED_MAX) {
+      socket.destroy();
+      return;
+    }
+    this.#underWay.set(socket, before + 1);
+    void exchange(this.#options.parts, { request, response, within: this.#within.get(socket) }).then(() =>
+      this.#underWay.set(socket, (this.#underWay.get(socket) ?? 1) - 1),
+    );
   }
 
   /** Records what was no HTTP, or HTTP that can be read in two ways. */

@@ -9,9 +9,10 @@ import { once } from "node:events";
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { type Admitted, admit, denied, type Parts } from "../rules/admission.ts";
+import { type Admitted, admit, denied, isSpent, type Parts } from "../rules/admission.ts";
 import { answer, brokenAnswer, closingAnswer, refusalAnswer, unreachableAnswer } from "./answers.ts";
-import { counted, scanning, scrubbing, SPENT, unpacking } from "./bodies.ts";
+import { spent, unreadable, whyBroken } from "../broken.ts";
+import { counted, scanning, scrubbing, unpacking } from "./bodies.ts";
 import { endToEnd, flat, type Framing, headerBytes, headersOf, readRequest, valuesOf } from "./headers.ts";
 import { authorityOf, type Origin } from "../rules/hosts.ts";
 import type { Headers } from "../rules/secrets.ts";
@@ -52,6 +53,10 @@ export function outgoingHeaders(
   return [["Host", authorityOf(asked)], ...kept, ...identity, ...framed];
 }
 
+/** What a request takes up in front of its body. */
+export const requestBytes = ({ path, asked }: Admitted, headers: Headers): number =>
+  path.length + asked.query.length + headerBytes(headers);
+
 /** Resolves with the answer's head; rejects if there is none. Later failures are the answer's own. */
 export function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
@@ -59,18 +64,6 @@ export function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
     outgoing.once("close", () => reject(new Error("the connection was closed")));
     outgoing.once("response", resolve);
   });
-}
-
-/** Why a request failed, in words that tell nothing of the far side. */
-export function whyBroken(error: unknown): string {
-  const message = error instanceof Error ? error.message : "";
-  if (message === SPENT) return SPENT;
-  if (message === "it took too long") return message;
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  if (/CERT|SELF_SIGNED|UNABLE_TO|ALTNAME|^ERR_TLS|^ERR_SSL/.test(code))
-    return "its certificate or TLS is not in order";
-  if (code.startsWith("HPE_")) return "what came back is no HTTP";
-  return "the connection could not be made or broke off";
 }
 
 /** Serves it to its end. Never rejects. */
@@ -103,8 +96,9 @@ type Passing = { readonly admitted: Admitted; readonly framing: Framing };
 async function pass(parts: Parts, { request, response }: Inbound, { admitted, framing }: Passing): Promise<void> {
   const { entry } = admitted;
   const headers = outgoingHeaders(parts, admitted, framing);
-  if (response.destroyed || !entry.send(headerBytes(headers) + admitted.path.length)) {
-    answer(response, brokenAnswer(SPENT), !hasBody(framing));
+  if (response.destroyed || !entry.send(requestBytes(admitted, headers))) {
+    const refusal = isSpent(parts);
+    answer(response, refusal === undefined ? closingAnswer : refusalAnswer(refusal), !hasBody(framing));
     entry.end();
     return;
   }
@@ -189,12 +183,12 @@ async function answerWith(
   const looked = isEmpty ? [] : lookedThrough(parts, incoming);
   if (looked === undefined) {
     incoming.destroy();
-    throw new Error("the answer is packed in a way that cannot be looked through");
+    throw unreadable();
   }
   const headers = answerHeaders(parts, incoming, looked.length > 0);
   if (!entry.receive(headerBytes(headers))) {
     incoming.destroy();
-    throw new Error(SPENT);
+    throw spent();
   }
   response.sendDate = false;
   // A program that is still sending what nobody reads any more could not tell its next request from it.
@@ -222,8 +216,7 @@ function answerHeaders({ scrubber }: Parts, incoming: IncomingMessage, changed: 
 /** The stages that a body goes through to be scrubbed; undefined where it cannot be unpacked. */
 export function lookedThrough({ scrubber }: Parts, incoming: IncomingMessage): readonly Transform[] | undefined {
   if (scrubber === undefined) return [];
-  const coding = valuesOf(headersOf(incoming), "content-encoding").join(",");
-  const unpack = unpacking(coding);
+  const unpack = unpacking(incoming);
   if (unpack === undefined) return undefined;
   // With nothing to unpack a stage that does nothing would only cost.
   return [...(unpack === null ? [] : [unpack]), scrubbing(scrubber.stream())];

@@ -110,6 +110,8 @@ export function readRequest(request: RequestHead, within?: Origin): Read | (Deci
   // Only HTTP/1.0 may go without.
   if (hosts.length > 1 || (hosts.length === 1 ? !isOwn : request.httpVersion !== "1.0"))
     return malformed(`The Host header is not the ${authorityOf(origin)} that the request goes to.`);
+  if (valuesOf(headers, "expect").some((value) => !/^100-continue$/i.test(value)))
+    return malformed("Of what can be expected (Expect), only 100-continue is known.");
   const method = request.method ?? "";
   if (method === "TRACE" || method === "CONNECT") return malformed(`${method} is not passed on.`);
   const framing = framingOf(request, headers);

@@ -48,6 +48,7 @@ describe("a request that can be read in two ways", () => {
     "a backslash": `GET http://AT/ok\\..\\secret HTTP/1.1\r\nHost: AT\r\n\r\n`,
     "another protocol": `GET ftp://AT/ok HTTP/1.1\r\nHost: AT\r\n\r\n`,
     "a path alone": `GET /ok HTTP/1.1\r\nHost: AT\r\n\r\n`,
+    "an expectation that is none": `GET http://AT/ok HTTP/1.1\r\nHost: AT\r\nExpect: banana\r\n\r\n`,
     "an asterisk": `OPTIONS * HTTP/1.1\r\nHost: AT\r\n\r\n`,
     TRACE: `TRACE http://AT/ok HTTP/1.1\r\nHost: AT\r\n\r\n`,
     "HTTP/2": `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`,
@@ -272,6 +273,34 @@ describe("what would never end", () => {
     expect(statusOf(await raw(door, get(`http://${at}/ok`, `X: ${"a".repeat(40_000)}\r\n`)))).toBe("400");
     expect(statusOf(await raw(door, get(`http://${at}/ok/${"a".repeat(40_000)}`)))).toBe("400");
     expect(far.seen).toEqual([]);
+  });
+
+  it("requests that wait for their answers on one connection are few", async () => {
+    let asked = 0;
+    const { door, at } = await world({}, { handle: () => (asked += 1) });
+    const socket = connect(socketOf(door));
+    socket.write(`GET http://${at}/ok HTTP/1.1\r\nHost: ${at}\r\n\r\n`.repeat(500));
+    await until(socket);
+    expect(asked).toBeLessThanOrEqual(16);
+  });
+
+  it("requests of no size are bounded as well, and what stands in addresses counts", async () => {
+    const nowhere = await stage.open([{ scheme: "http", host: "a.test", allowPrivate: true }], {
+      bytesMax: 20 * 1024,
+      resolve: async () => [],
+    });
+    const statuses: string[] = [];
+    for (let turn = 0; turn < 22; turn += 1) statuses.push(statusOf(await raw(nowhere.door, get("http://a.test/"))));
+    expect(statuses).toEqual([...Array.from({ length: 20 }, () => "502"), "403", "403"]);
+    const { door, at, notebook } = await world(
+      { bytesMax: 24 * 1024 },
+      { handle: (_request, response) => respond(response, "ok") },
+    );
+    const ask = (): Promise<string> => raw(door, get(`http://${at}/ok?${"q".repeat(10_000)}`));
+    expect([statusOf(await ask()), statusOf(await ask())]).toEqual(["200", "200"]);
+    expect(notebook.events("ended")[0]?.["sentBytes"]).toBeGreaterThan(10_000);
+    const text = await ask();
+    expect(text).toMatch(/^HTTP\/1.1 403 [^]*nothing more passes/);
   });
 
   it("an answer that is larger than the door carries is cut off, and what follows is refused", async () => {

@@ -8,8 +8,9 @@ import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Admitted, admit, denied, type Parts } from "../rules/admission.ts";
 import { answerRaw, brokenAnswer, closingAnswer, refusalAnswer, unreachableAnswer } from "./answers.ts";
-import { counted, scrubbing, SPENT } from "./bodies.ts";
-import { hasBody, lookedThrough, outgoingHeaders, whyBroken } from "./exchange.ts";
+import { spent, unreadable, whyBroken } from "../broken.ts";
+import { counted, scrubbing } from "./bodies.ts";
+import { hasBody, lookedThrough, outgoingHeaders, requestBytes } from "./exchange.ts";
 import { endToEnd, flat, headerBytes, headersOf, readRequest, valuesOf } from "./headers.ts";
 import type { Origin } from "../rules/hosts.ts";
 import { refuse } from "../rules/rules.ts";
@@ -82,7 +83,7 @@ function ask(parts: Parts, socket: Duplex, admitted: Admitted): Promise<Reply> {
   const kept = endToEnd(outgoingHeaders(parts, admitted, { kind: "none" }), drop);
   const host = outgoingHeaders(parts, admitted, { kind: "none" }).slice(0, 1);
   const headers: Headers = [...host, ...kept, ["Connection", "Upgrade"], ["Upgrade", "websocket"]];
-  if (socket.destroyed || !entry.send(headerBytes(headers) + path.length)) return Promise.reject(new Error(SPENT));
+  if (socket.destroyed || !entry.send(requestBytes(admitted, headers))) return Promise.reject(spent());
   const outgoing = parts.upstream.request({
     origin: asked,
     allowPrivate: rule.allowPrivate,
@@ -117,7 +118,7 @@ async function join(
   limitIdle(far, parts.times.idleMs);
   socket.once("close", () => far.destroy());
   const headers: Headers = [...endToEnd(headersOf(incoming)), ["Connection", "Upgrade"], ["Upgrade", "websocket"]];
-  if (!admitted.entry.receive(headerBytes(headers))) throw new Error(SPENT);
+  if (!admitted.entry.receive(headerBytes(headers))) throw spent();
   socket.write(headText(parts, 101, headers), "latin1");
   if (head.length > 0) far.unshift(head);
   // Frames say how long they are, so a value is covered and not replaced.
@@ -136,10 +137,10 @@ async function relay(
   { incoming, admitted }: { readonly incoming: IncomingMessage; readonly admitted: Admitted },
 ): Promise<void> {
   const looked = lookedThrough(parts, incoming);
-  if (looked === undefined) throw new Error("the answer cannot be looked through");
+  if (looked === undefined) throw unreadable();
   const drop = looked.length > 0 ? ["content-length", "content-encoding"] : [];
   const headers: Headers = [...endToEnd(headersOf(incoming), drop), ["Connection", "close"]];
-  if (!admitted.entry.receive(headerBytes(headers))) throw new Error(SPENT);
+  if (!admitted.entry.receive(headerBytes(headers))) throw spent();
   socket.write(headText(parts, incoming.statusCode ?? 502, headers), "latin1");
   await pipeline([incoming, ...looked, counted((bytes) => admitted.entry.receive(bytes)), socket]);
 }

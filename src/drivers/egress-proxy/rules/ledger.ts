@@ -2,11 +2,11 @@
 //
 // Invariants:
 //   L1. A request leaves only after the event that names it is durable. If that cannot be written, the door shuts.
-//   L2. What both ways carried over the door's life stays within its bytes.
+//   L2. What both ways carried over the door's life stays within its bytes; each request counts for something, even one that carried nothing.
 import { OsError } from "../../../abi/errors.ts";
 import type { JsonObject } from "../../../abi/json.ts";
 import type { EgressNotes } from "../../../ports/tools.ts";
-import { DENIALS_MAX } from "../bounds.ts";
+import { DENIALS_MAX, EVENTS_BYTES } from "../bounds.ts";
 import type { Refusal } from "./rules.ts";
 
 /** Longer ones are cut in the event; the whole may be as long as headers may. Characters. */
@@ -123,6 +123,7 @@ export class Ledger {
   /** Resolves when the event is durable. Rejects where it could not be written: then nothing may leave. */
   async allowed(rule: string, wanted: Wanted, secrets: readonly string[]): Promise<Entry> {
     const n = this.#number();
+    this.take(EVENTS_BYTES);
     await this.#requested({ n, decision: "allow", rule, secrets, request: payloadOf(wanted) });
     const entry = new Entry(n, this);
     this.#open.add(entry);
