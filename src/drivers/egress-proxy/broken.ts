@@ -7,6 +7,8 @@ export class Broken extends Error {}
 export const spent = (): Broken => new Broken("the bytes of this way out are used up");
 export const late = (): Broken => new Broken("it took too long");
 export const prattling = (): Broken => new Broken("it answered again and again that it would answer");
+/** Whatever was changed to, what is said in it would pass unseen. */
+export const noWebSocket = (): Broken => new Broken("what came back is no WebSocket");
 /** A value of a secret could stand in it unseen. */
 export const unreadable = (): Broken => new Broken("the answer is packed in a way that cannot be looked through");
 

@@ -1,7 +1,9 @@
 // Headers, as they come and as they are passed on: nothing that is meant for one connection goes further than that connection.
 //
 // Invariants:
-//   H1. What frames a message (Host, Content-Length, Transfer-Encoding) is never passed on, but written anew from what was read.
+//   H1. What frames a message (Host, Content-Length, Transfer-Encoding) is never passed on, but written anew from what was read; under no name that a
+//       server could take for it.
+//   H2. What servers take in place of the first line's method or path is judged as these are.
 import type { IncomingMessage } from "node:http";
 import { authorityOf, type Origin, parseAuthority } from "../rules/hosts.ts";
 import { isRequestPath } from "../rules/paths.ts";
@@ -29,12 +31,15 @@ export function headersOf({ rawHeaders }: Pick<IncomingMessage, "rawHeaders">): 
 export const valuesOf = (headers: Headers, name: string): readonly string[] =>
   headers.filter(([own]) => own.toLowerCase() === name).map(([, value]) => value);
 
+/** What servers that hand headers on as variables (CGI and its kin) make of a name: to them `_` and `-` are one. */
+const asVariable = (name: string): string => name.toLowerCase().replaceAll("_", "-");
+
 /** Without what belongs to the connection, and without `drop`. */
 export function endToEnd(headers: Headers, drop: readonly string[] = []): Headers {
   const named = valuesOf(headers, "connection").flatMap((value) => value.toLowerCase().split(/\s*,\s*/));
   const gone = new Set([...HOP_BY_HOP, ...named, ...drop]);
   return headers.filter(([name]) => {
-    const own = name.toLowerCase();
+    const own = asVariable(name);
     return !gone.has(own) && !own.startsWith("proxy-");
   });
 }
@@ -92,6 +97,18 @@ function targetOf(url: string, within: Origin | undefined): (Origin & { path: st
   return isWithin ? { ...origin, path, query: absolute[4] ?? "" } : undefined;
 }
 
+/** Headers that servers are known to take in place of the first line's method, and of its path. */
+const METHOD_HEADERS: ReadonlySet<string> = new Set(["x-http-method-override", "x-http-method", "x-method-override"]);
+const PATH_HEADERS: ReadonlySet<string> = new Set(["x-original-url", "x-rewrite-url"]);
+
+function overridesOf(headers: Headers): Asked["overrides"] {
+  const methods = headers.filter(([name]) => METHOD_HEADERS.has(asVariable(name)));
+  return {
+    methods: methods.flatMap(([, value]) => value.split(",")).map((value) => value.trim().toUpperCase()),
+    path: headers.find(([name]) => PATH_HEADERS.has(asVariable(name)))?.[0],
+  };
+}
+
 /** A request as it came in; or why it is none that can be judged. */
 export function readRequest(request: RequestHead, within?: Origin): Read | (Decision & { kind: "deny" }) {
   const headers = headersOf(request);
@@ -116,5 +133,5 @@ export function readRequest(request: RequestHead, within?: Origin): Read | (Deci
   if (method === "TRACE" || method === "CONNECT") return malformed(`${method} is not passed on.`);
   const framing = framingOf(request, headers);
   if (typeof framing === "string") return malformed(`The request cannot be passed on safely: ${framing}.`);
-  return { kind: "asked", asked: { ...origin, method, path, query }, framing };
+  return { kind: "asked", asked: { ...origin, method, path, query, overrides: overridesOf(headers) }, framing };
 }

@@ -68,7 +68,7 @@ describe("a request that can be read in two ways", () => {
   it("says nothing to the far side of what belongs to the connection", async () => {
     const { door, far, at } = await world();
     const more =
-      "Connection: close, X-Hop\r\nX-Hop: 1\r\nProxy-Connection: keep-alive\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nX-Kept: 1\r\n";
+      "Connection: close, X-Hop\r\nX-Hop: 1\r\nProxy-Connection: keep-alive\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nTransfer_Encoding: chunked\r\nContent_Length: 9\r\nProxy_X: 1\r\nX-Kept: 1\r\n";
     await raw(door, `GET http://${at}/ok HTTP/1.1\r\nHost: ${at}\r\n${more}\r\n`);
     expect(far.seen[0]?.headers).toEqual(["Host", at, "X-Kept", "1", "Connection", "keep-alive"]);
   });
@@ -122,6 +122,33 @@ describe("a connection that was opened for one host", () => {
     const { door, far, ca } = await looked();
     const socket = await dial(door, `a.test:${far.port}`);
     await expect(secured(socket, { servername: "a.test", ca, text: "", alpn: ["h2"] })).rejects.toThrow();
+  });
+
+  it("by its address carries TLS that names no other, and nothing that only begins like it", async () => {
+    const far = await stage.far({ tls: ["127.0.0.1"] });
+    let said = "";
+    const plain = createServer((socket) => {
+      socket.on("error", () => {}).on("data", (chunk: Buffer) => (said += chunk.toString("latin1")));
+    });
+    await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", () => resolve()));
+    const { port } = plain.address() as AddressInfo;
+    const { door, notebook } = await stage.open(
+      [far.port, port].map((each) => ({ host: "127.0.0.1", port: each, allowPrivate: true })),
+    );
+    const greetings = ["\x00\x05hello", "\x00\x04\x01\x00\x00\x00", "\x00\x01\x01\x80more"];
+    for (const greeting of greetings) {
+      const socket = await dial(door, `127.0.0.1:${port}`);
+      socket.write(`\x16\x03\x01${greeting}`, "latin1");
+      socket.end();
+      await once(socket.resume(), "close");
+    }
+    expect(said).toBe("");
+    expect(notebook.events("requested").filter(({ rule }) => rule === "server_name")).toHaveLength(greetings.length);
+    plain.close();
+    const text = `GET / HTTP/1.1\r\nHost: 127.0.0.1:${far.port}\r\nConnection: close\r\n\r\n`;
+    const socket = await dial(door, `127.0.0.1:${far.port}`);
+    const answer = await secured(socket, { servername: "", ca: [], careless: true, text });
+    expect(statusOf(answer.text)).toBe("200");
   });
 
   it("carries plain HTTP only where that is ruled", async () => {
@@ -421,7 +448,7 @@ describe("a WebSocket", () => {
     far.server.on("upgrade", (request, socket: Socket, head: Buffer) => {
       heads.push(request.rawHeaders);
       socket.write(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nhello 0123456789abcdef ",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhello 0123456789abcdef ",
       );
       if (head.length > 0) socket.write(head);
       socket.pipe(socket);
@@ -453,6 +480,25 @@ describe("a WebSocket", () => {
     expect(heads[0]).not.toContain("permessage-deflate");
     await notebook.until((notes) => notes.length === 2);
     expect(notebook.events("ended")[0]).toMatchObject({ status: 101 });
+  });
+
+  it("is none where the far side was only led to answer 101, and would read on", async () => {
+    const far = await stage.far();
+    const read: string[] = [];
+    for (const accept of ["", "Sec-WebSocket-Accept: x\r\n"]) {
+      far.server.removeAllListeners("upgrade").on("upgrade", (_request, socket: Socket) => {
+        socket.on("error", () => {}).on("data", (chunk: Buffer) => read.push(chunk.toString("latin1")));
+        socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: any\r\nConnection: Upgrade\r\n${accept}\r\n`);
+      });
+      const { door } = await stage.open([
+        { scheme: "http", host: "a.test", port: far.port, paths: ["/ok"], allowPrivate: true },
+      ]);
+      const at = `a.test:${far.port}`;
+      const text = `GET http://${at}/ok HTTP/1.1\r\nHost: ${at}\r\n${HEADERS}\r\nGET /secret HTTP/1.1\r\nHost: ${at}\r\n\r\n`;
+      expect(await raw(door, text)).toMatch(/^HTTP\/1.1 502 [^]*no WebSocket/);
+      expect(statusOf(await raw(door, text.replace(/Sec-WebSocket-Key.*\r\n/, "")))).toBe("400");
+    }
+    expect(read).toEqual([]);
   });
 
   it("is refused by path as any request, and a far side that wants none says so", async () => {

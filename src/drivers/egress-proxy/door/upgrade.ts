@@ -2,13 +2,17 @@
 // scrubbed in place.
 //
 // Boundary: no other protocol is changed to; a request for one is served as if it had not asked.
+//
+// Invariants:
+//   G1. The far side has taken up the key of the request: one that was only led to answer 101 would go on to read requests, which nobody judges.
+import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Admitted, admit, denied, type Parts } from "../rules/admission.ts";
 import { answerRaw, brokenAnswer, closingAnswer, refusalAnswer, unreachableAnswer } from "./answers.ts";
-import { spent, unreadable, whyBroken } from "../broken.ts";
+import { noWebSocket, spent, unreadable, whyBroken } from "../broken.ts";
 import { counted, scrubbing } from "./bodies.ts";
 import { hasBody, lookedThrough, outgoingHeaders, requestBytes } from "./exchange.ts";
 import { endToEnd, flat, headerBytes, headersOf, readRequest, valuesOf } from "./headers.ts";
@@ -21,6 +25,16 @@ export const isWebSocket = (request: IncomingMessage): boolean => {
   const upgrades = valuesOf(headersOf(request), "upgrade");
   return request.method === "GET" && upgrades.length === 1 && /^websocket$/i.test(upgrades[0] ?? "");
 };
+
+/** What a far side says that takes up a key (RFC 6455, 1.3). */
+const acceptOf = (key: string): string =>
+  createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+
+/** What the far side has to say; undefined where it is asked for no WebSocket, or for two. */
+function acceptWanted(headers: Headers): string | undefined {
+  const keys = valuesOf(headers, "sec-websocket-key");
+  return keys.length === 1 && keys[0] !== undefined ? acceptOf(keys[0]) : undefined;
+}
 
 export type Upgrading = {
   readonly request: IncomingMessage;
@@ -35,8 +49,11 @@ export async function upgrade(parts: Parts, { request, socket, head, within }: U
   limitIdle(socket, parts.times.idleMs);
   try {
     const found = readRequest(request, within);
+    const accept = acceptWanted(headersOf(request));
     const read =
-      found.kind === "asked" && hasBody(found.framing) ? refuse("form", "A WebSocket begins without a body.") : found;
+      found.kind === "asked" && (hasBody(found.framing) || accept === undefined)
+        ? refuse("form", "A WebSocket begins without a body, and with one Sec-WebSocket-Key.")
+        : found;
     if (read.kind === "deny") {
       const wanted = { method: "GET", host: within?.host ?? "", port: within?.port ?? 0, path: request.url };
       answerRaw(socket, refusalAnswer(await denied(parts, read, wanted)));
@@ -47,7 +64,7 @@ export async function upgrade(parts: Parts, { request, socket, head, within }: U
     else if (admission.kind === "unreachable") answerRaw(socket, unreachableAnswer);
     else {
       if (head.length > 0) socket.unshift(head);
-      await pass(parts, socket, admission);
+      await pass(parts, socket, { admitted: admission, accept });
     }
   } catch {
     // The record cannot be kept, so the door is shutting.
@@ -59,15 +76,22 @@ type Reply =
   | { readonly kind: "switched"; readonly incoming: IncomingMessage; readonly far: Duplex; readonly head: Buffer }
   | { readonly kind: "answered"; readonly incoming: IncomingMessage };
 
-async function pass(parts: Parts, socket: Duplex, admitted: Admitted): Promise<void> {
+type Passing = { readonly admitted: Admitted; readonly accept: string | undefined };
+
+async function pass(parts: Parts, socket: Duplex, { admitted, accept }: Passing): Promise<void> {
   const { entry } = admitted;
   let status = 0;
   try {
     const reply = await ask(parts, socket, admitted);
     status = reply.incoming.statusCode ?? 0;
     entry.answered(status);
-    if (reply.kind === "switched") await join(parts, socket, { reply, admitted });
-    else await relay(parts, socket, { incoming: reply.incoming, admitted });
+    if (reply.kind === "answered") await relay(parts, socket, { incoming: reply.incoming, admitted });
+    else if (valuesOf(headersOf(reply.incoming), "sec-websocket-accept").join() === accept)
+      await join(parts, socket, { reply, admitted });
+    else {
+      reply.far.destroy();
+      answerRaw(socket, brokenAnswer(noWebSocket().message));
+    }
   } catch (error) {
     if (status === 0) answerRaw(socket, brokenAnswer(whyBroken(error)));
     else socket.destroy();

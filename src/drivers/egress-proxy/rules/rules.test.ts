@@ -7,6 +7,7 @@ import { addressesOf, refusedAddress } from "./addresses.ts";
 import { normalHost, parseAuthority } from "./hosts.ts";
 import { beginsPath, isRequestPath, normalPath } from "./paths.ts";
 import { compileRules, decide } from "./rules.ts";
+import { readRequest } from "../door/headers.ts";
 import { modeOf } from "../door/tunnel.ts";
 
 type RuleInput = Parameters<typeof egressRuleSchema.parse>[0];
@@ -23,6 +24,7 @@ function asked(method: string, address: string) {
     method,
     path: path === "" ? "/" : path,
     query: "",
+    overrides: { methods: [], path: undefined },
   } as const;
 }
 
@@ -98,6 +100,29 @@ describe("rules", () => {
     it(`${allowed ? "allow" : "refuse"} ${method} ${address}`, () => {
       expect(decide(rules, asked(method, address)).kind).toBe(allowed ? "allow" : "deny");
     });
+
+  it("hold for what servers take from headers in place of the first line", () => {
+    const told = (method: string, path: string, headers: string[]): string => {
+      const read = readRequest({
+        url: `https://api.example.com${path}`,
+        method,
+        rawHeaders: ["Host", "api.example.com", ...headers],
+        httpVersion: "1.1",
+      });
+      const decision = read.kind === "asked" ? decide(rules, read.asked) : read;
+      return decision.kind === "deny" ? decision.rule : decision.kind;
+    };
+    for (const name of ["X-HTTP-Method-Override", "x-http-method", "X_Method_Override", "X_HTTP_METHOD_OVERRIDE"]) {
+      expect(told("POST", "/v2", [name, "DELETE"])).toBe("method");
+      expect(told("POST", "/v2", [name, "POST, delete"])).toBe("method");
+      // Another rule allows GET, and not here.
+      expect(told("POST", "/v2", [name, "get"])).toBe("method");
+      expect(told("POST", "/v2", [name, "post"])).toBe("allow");
+    }
+    for (const name of ["X-Original-URL", "x-rewrite-url", "X_Original_URL"])
+      expect(told("GET", "/v1", [name, "/admin"])).toBe("path");
+    expect(told("GET", "/v1", ["X-Other", "/admin"])).toBe("allow");
+  });
 
   it("send a path in the form in which it was ruled on, and as it came where no path was ruled on", () => {
     expect(decide(rules, asked("GET", "https://api.example.com//v1/./a/../%62"))).toMatchObject({ path: "/v1/b" });

@@ -31,7 +31,13 @@ export type Rule = {
 };
 
 /** Path and query as they came. */
-export type Asked = Origin & { readonly method: string; readonly path: string; readonly query: string };
+export type Asked = Origin & {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  /** What its headers ask servers to take in place of its method, in capitals; and the header that names another path, if one does. */
+  readonly overrides: { readonly methods: readonly string[]; readonly path: string | undefined };
+};
 
 export type Refusal = {
   /** What stands in the event as the rule: one word. */
@@ -90,7 +96,7 @@ export const noRule = (where: string): Decision & { kind: "deny" } =>
 
 /** Whether a request may leave, and the path that it leaves with. A rule for tunnels alone allows none. */
 export function decide(rules: readonly Rule[], asked: Asked): Decision {
-  const { scheme, host, port, method, path } = asked;
+  const { scheme, host, port, method, path, overrides } = asked;
   const here = rulesFor(rules, host, port).filter((rule) => rule.scheme === scheme);
   if (here.length === 0) return noRule(originText(asked));
   const seen = here.filter(({ tunnel }) => !tunnel);
@@ -99,14 +105,22 @@ export function decide(rules: readonly Rule[], asked: Asked): Decision {
       "none",
       `The rule for ${originText(asked)} allows a tunnel (CONNECT) and nothing that is looked into.`,
     );
-  const methodFits = seen.filter(({ methods }) => methods === undefined || methods.includes(method));
+  const meant = [method, ...overrides.methods];
+  const methodFits = seen.filter(
+    ({ methods }) => methods === undefined || meant.every((each) => methods.includes(each)),
+  );
   if (methodFits.length === 0)
     return refuse(
       "method",
-      `The rules for ${originText(asked)} allow ${[...new Set(seen.flatMap(({ methods }) => methods ?? []))].join(", ")}, and this is ${method}.`,
+      `The rules for ${originText(asked)} allow ${[...new Set(seen.flatMap(({ methods }) => methods ?? []))].join(", ")}, and this is ${meant.join(", by a header ")}.`,
     );
   const free = methodFits.find(({ paths }) => paths === undefined);
   if (free !== undefined) return { kind: "allow", rule: free, path };
+  if (overrides.path !== undefined)
+    return refuse(
+      "path",
+      `The rules for ${originText(asked)} go by paths, and some servers take another one from the header ${overrides.path}. Leave it out.`,
+    );
   const normal = normalPath(path);
   if (normal.kind === "ambiguous")
     return refuse(

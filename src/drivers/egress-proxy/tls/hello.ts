@@ -6,6 +6,8 @@ import { createSecureContext, TLSSocket } from "node:tls";
 import { HELLO_BYTES_MAX } from "../bounds.ts";
 
 const HANDSHAKE_RECORD = 0x16;
+/** What OpenSSL says of a greeting that is in order but for the certificate that we have none of. */
+const NAMELESS: ReadonlySet<string> = new Set(["ERR_SSL_NO_SHARED_CIPHER", "ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM"]);
 
 /** Resolves with what came first and puts it back; undefined if the time is up or the connection ends before. */
 export function firstBytes(socket: Duplex, timeMs: number): Promise<Buffer | undefined> {
@@ -17,11 +19,15 @@ export const isTls = (first: Buffer): boolean => first[0] === HANDSHAKE_RECORD;
 /** The server that a TLS client asks for: null if it names none; undefined if it is no TLS, or not in time. */
 export async function serverNameOf(socket: Duplex, timeMs: number): Promise<string | null | undefined> {
   const probe = probeOf();
-  const found = await readFirst<{ readonly name: Promise<string | null> | undefined }>(socket, timeMs, (chunk) => {
-    if (probe.fed === 0 && !isTls(chunk)) return { done: { name: undefined } };
-    const name = probe.feed(chunk);
-    return name === undefined ? undefined : { done: { name } };
-  });
+  const found = await readFirst<{ readonly name: Promise<string | null | undefined> | undefined }>(
+    socket,
+    timeMs,
+    (chunk) => {
+      if (probe.fed === 0 && !isTls(chunk)) return { done: { name: undefined } };
+      const name = probe.feed(chunk);
+      return name === undefined ? undefined : { done: { name } };
+    },
+  );
   const name = found === undefined ? undefined : await found.name;
   probe.close();
   return name;
@@ -68,14 +74,14 @@ function isWhole(bytes: Buffer): boolean {
 type Probe = {
   fed: number;
   /** Once the greeting is whole: for which server it is. */
-  readonly feed: (chunk: Buffer) => Promise<string | null> | undefined;
+  readonly feed: (chunk: Buffer) => Promise<string | null | undefined> | undefined;
   readonly close: () => void;
 };
 
 function probeOf(): Probe {
   const nowhere = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
   const gathered: Buffer[] = [];
-  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const { promise, resolve } = Promise.withResolvers<string | null | undefined>();
   const tls = new TLSSocket(nowhere, {
     isServer: true,
     secureContext: createSecureContext({}),
@@ -84,8 +90,9 @@ function probeOf(): Probe {
       done(new Error("seen"));
     },
   });
-  // Without a name there is nothing to call back for, and without a certificate there is nothing to go on with.
-  tls.once("error", () => resolve(null)).once("close", () => resolve(null));
+  // Without a name there is nothing to call back for, and without a certificate nothing to go on with. Any other fault is the greeting's own.
+  tls.once("error", (error: NodeJS.ErrnoException) => resolve(NAMELESS.has(error.code ?? "") ? null : undefined));
+  tls.once("close", () => resolve(undefined));
   const probe: Probe = {
     fed: 0,
     feed: (chunk) => {
