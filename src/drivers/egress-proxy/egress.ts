@@ -138,13 +138,15 @@ class ProxyEgress implements Egress {
   async #parts(spec: DoorSpec, { id, upstream, onOver = () => {}, programs = false }: Making): Promise<Parts> {
     const rules = compileRules(spec.rules);
     const secrets = openSecrets(spec.secrets, this.#options);
+    const scrubber = createScrubber(secrets);
+    const clean = (text: string): string => scrubber?.text(text) ?? text;
     const bytesMax = spec.bytesMax ?? this.#options.doorBytesMax ?? BOUNDS.doorBytesMax;
     return {
       rules,
       secrets,
       known: (name) => Object.hasOwn(this.#options.secrets, name),
-      scrubber: createScrubber(secrets),
-      ledger: new Ledger({ id, notes: spec.notes, bytesMax, onOver }),
+      scrubber,
+      ledger: new Ledger({ id, notes: spec.notes, bytesMax, clean, onOver }),
       upstream,
       authority: programs && needsLook(rules, secrets) ? await newAuthority(id) : undefined,
       times: this.#times(),

@@ -3,6 +3,7 @@
 // Invariants:
 //   L1. A request leaves only after the event that names it is durable. If that cannot be written, the door shuts.
 //   L2. What both ways carried over the door's life stays within its bytes; each request counts for something, even one that carried nothing.
+//   L3. No value of a secret is written down, wherever it came from, and nobody's credentials of an address.
 import { OsError } from "../../../abi/errors.ts";
 import type { JsonObject } from "../../../abi/json.ts";
 import type { EgressNotes } from "../../../ports/tools.ts";
@@ -24,16 +25,25 @@ export type Wanted = {
   readonly leaked?: readonly string[] | undefined;
 };
 
-function payloadOf({ method, scheme, host, port, path, leaked = [] }: Wanted): JsonObject {
+/** `clean` takes out what may not be written down. */
+function payloadOf(
+  { method, scheme, host, port, path, leaked = [] }: Wanted,
+  clean: (text: string) => string,
+): JsonObject {
   return {
     method,
     ...(scheme === undefined ? {} : { scheme }),
-    host,
+    host: clean(host),
     port,
-    ...(path === undefined ? {} : { path: path.length > PATH_CHARS_MAX ? `${path.slice(0, PATH_CHARS_MAX)}…` : path }),
+    ...(path === undefined ? {} : { path: shortened(clean(withoutUser(path))) }),
     ...(leaked.length === 0 ? {} : { leaked }),
   };
 }
+
+const shortened = (path: string): string => (path.length > PATH_CHARS_MAX ? `${path.slice(0, PATH_CHARS_MAX)}…` : path);
+
+/** A whole address that was refused may hold credentials. */
+const withoutUser = (path: string): string => path.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/?#]*@/i, "$1");
 
 /** One request that was let out. */
 export class Entry {
@@ -87,6 +97,8 @@ export type LedgerOptions = {
   readonly id: string;
   readonly notes: EgressNotes;
   readonly bytesMax: number;
+  /** Takes values of secrets out of a text. */
+  readonly clean: (text: string) => string;
   /** The record cannot be kept any more, or is full of refusals. */
   readonly onOver: () => void;
 };
@@ -124,7 +136,7 @@ export class Ledger {
   async allowed(rule: string, wanted: Wanted, secrets: readonly string[]): Promise<Entry> {
     const n = this.#number();
     this.take(EVENTS_BYTES);
-    await this.#requested({ n, decision: "allow", rule, secrets, request: payloadOf(wanted) });
+    await this.#requested({ n, decision: "allow", rule, secrets, request: this.#payload(wanted) });
     const entry = new Entry(n, this);
     this.#open.add(entry);
     return entry;
@@ -132,7 +144,7 @@ export class Ledger {
 
   async denied({ rule }: Refusal, wanted: Wanted): Promise<void> {
     this.#denials += 1;
-    const request = payloadOf(wanted);
+    const request = this.#payload(wanted);
     await this.#requested({ n: this.#number(), decision: "deny", rule, secrets: [], request });
     if (this.#denials >= DENIALS_MAX) this.#options.onOver();
   }
@@ -160,6 +172,10 @@ export class Ledger {
       this.#options.onOver();
       throw error;
     }
+  }
+
+  #payload(wanted: Wanted): JsonObject {
+    return payloadOf(wanted, this.#options.clean);
   }
 
   #number(): string {

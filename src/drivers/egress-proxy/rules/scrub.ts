@@ -1,16 +1,26 @@
 // Takes secrets' values out of what comes back, as it streams.
 //
-// A value is looked for as it is, and as servers are known to say it back: in base64 (at any offset, so within longer text as
-// well), in hexadecimal, percent-encoded, escaped for JSON and for HTML. A server that wants to give it away can still encode it
-// otherwise: this guards against servers that talk too much, not against those that the secret should not have been sent to.
+// A value is looked for as it is, and as servers are known to say it back: in base64 (at any offset, so within longer text as well, and over
+// the ends of lines), in hexadecimal; and each character of these as it is or escaped (escapes.ts). A server that wants to give it away can still
+// encode it otherwise: this guards against servers that talk too much, not against those that the secret should not have been sent to.
 //
 // Invariants:
 //   S1. What is held back is at most the beginning of a form of a value; all else is passed on at once, so streams stay streams.
 //   S2. Where a value is cut into pieces by chunks, it is still found.
 import { placeholderOf } from "../../../abi/isolation.ts";
+import { beginningsOf, characterEnd, codeIn, escapeAt, escapedBeginnings, NONE, UNDECIDED } from "./escapes.ts";
 import type { Secret } from "./secrets.ts";
 
-type Needle = { readonly bytes: Buffer; readonly replacement: Buffer };
+const [LINE_FEED, CARRIAGE_RETURN] = [10, 13];
+
+type Needle = {
+  readonly plain: string;
+  /** Codes of its characters. */
+  readonly codes: readonly number[];
+  readonly placeholder: string;
+  /** Whether lines may end within it. */
+  readonly wrapped: boolean;
+};
 
 /** The part of a text's base64 that is the same wherever the text begins within three bytes, for each of the three. */
 function base64Forms(value: string): readonly string[] {
@@ -23,27 +33,18 @@ function base64Forms(value: string): readonly string[] {
   });
 }
 
-const HTML: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-
-function formsOf(value: string): readonly string[] {
+function needlesOf({ name, value }: Secret): readonly Needle[] {
   const base64 = base64Forms(value);
   const hex = Buffer.from(value, "latin1").toString("hex");
-  const percent = encodeURIComponent(value);
-  const json = JSON.stringify(value).slice(1, -1);
-  const forms = [
-    value,
-    ...base64,
-    ...base64.map((text) => text.replaceAll("+", "-").replaceAll("/", "_")),
-    hex,
-    hex.toUpperCase(),
-    percent,
-    percent.replaceAll(/%../g, (code) => code.toLowerCase()),
-    percent.replaceAll("%20", "+"),
-    json,
-    json.replaceAll("/", "\\/"),
-    value.replaceAll(/[&<>"']/g, (character) => HTML[character] ?? character),
-  ];
-  return [...new Set(forms)];
+  const plain = new Set([value, hex, hex.toUpperCase()]);
+  const wrapped = new Set([...base64, ...base64.map((text) => text.replaceAll("+", "-").replaceAll("/", "_"))]);
+  const needle = (text: string, isWrapped: boolean): Needle => ({
+    plain: text,
+    codes: [...Buffer.from(text, "latin1")],
+    placeholder: placeholderOf(name),
+    wrapped: isWrapped,
+  });
+  return [...[...plain].map((text) => needle(text, false)), ...[...wrapped].map((text) => needle(text, true))];
 }
 
 export type Scrubber = {
@@ -59,79 +60,113 @@ export type ScrubStream = {
   readonly end: () => Buffer;
 };
 
+type Needles = {
+  /** By what their first character is. */
+  readonly byFirst: ReadonlyMap<number, readonly Needle[]>;
+  /** For two bytes (the first in the higher bits), 1 where a form of a value may begin with them. */
+  readonly pairs: Uint8Array;
+};
+
+function needlesFor(secrets: readonly Secret[]): Needles {
+  const all = secrets.flatMap(needlesOf);
+  const pairs = new Uint8Array(2 ** 16);
+  for (const { codes, wrapped } of all) {
+    const [first = 0, second = 0] = codes;
+    const seconds = [...beginningsOf(second), ...(wrapped ? ["\r", "\n"] : [])];
+    const beginnings = seconds.map((each) => String.fromCharCode(first) + each);
+    for (const pair of [...beginnings, ...escapedBeginnings(first)])
+      pairs[(pair.charCodeAt(0) << 8) | pair.charCodeAt(1)] = 1;
+  }
+  return { byFirst: Map.groupBy(all, ({ codes }) => codes[0] ?? 0), pairs };
+}
+
 /** Undefined where there is nothing to look for. */
 export function createScrubber(secrets: readonly Secret[]): Scrubber | undefined {
   if (secrets.length === 0) return undefined;
-  const needles = secrets
-    .flatMap(({ name, value }) =>
-      formsOf(value).map((form) => ({
-        bytes: Buffer.from(form, "latin1"),
-        replacement: Buffer.from(placeholderOf(name), "latin1"),
-      })),
-    )
-    .toSorted((a, b) => b.bytes.length - a.bytes.length);
-  const filled = needles.map(({ bytes }) => ({ bytes, replacement: Buffer.alloc(bytes.length, "*") }));
-  const stream = (how?: "fill"): ScrubStream => scrubStream(how === "fill" ? filled : needles);
+  const needles = needlesFor(secrets);
   return {
-    stream,
-    text: (text) => {
-      const once = stream();
-      return Buffer.concat([once.push(Buffer.from(text, "latin1")), once.end()]).toString("latin1");
-    },
+    stream: (how) => scrubStream(needles, how === "fill"),
+    text: (text) => scrub(text, needles, { fill: false, last: true }).passed,
   };
 }
 
-function scrubStream(needles: readonly Needle[]): ScrubStream {
-  let held: Buffer = Buffer.alloc(0);
-  return {
-    push: (chunk) => {
-      const bytes = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
-      const { done, rest } = replaceAll(bytes, needles);
-      const keep = beginningLength(rest, needles);
-      // A copy, so that a few bytes do not keep a whole chunk in memory.
-      held = Buffer.from(rest.subarray(rest.length - keep));
-      const passed = rest.subarray(0, rest.length - keep);
-      return done.length === 0 ? passed : Buffer.concat([...done, passed]);
-    },
-    end: () => {
-      const last = held;
-      held = Buffer.alloc(0);
-      return last;
-    },
+function scrubStream(needles: Needles, fill: boolean): ScrubStream {
+  let held = "";
+  const next = (chunk: Buffer, last: boolean): Buffer => {
+    const isAlone = held === "";
+    const { passed, rest, replaced } = scrub(held + chunk.toString("latin1"), needles, { fill, last });
+    held = rest;
+    return isAlone && !replaced ? chunk.subarray(0, passed.length) : Buffer.from(passed, "latin1");
   };
+  return { push: (chunk) => next(chunk, false), end: () => next(Buffer.alloc(0), true) };
 }
 
-/** All that is whole, replaced, leftmost first and the longest of those that begin at one place; `rest` holds none. */
-function replaceAll(bytes: Buffer, needles: readonly Needle[]): { done: Buffer[]; rest: Buffer } {
-  const done: Buffer[] = [];
-  const next = needles.map(({ bytes: needle }) => bytes.indexOf(needle));
-  let from = 0;
-  for (;;) {
-    let best = -1;
-    for (const [at, needle] of needles.entries()) {
-      while ((next[at] ?? -1) !== -1 && (next[at] ?? -1) < from) next[at] = bytes.indexOf(needle.bytes, from);
-      const place = next[at] ?? -1;
-      if (place !== -1 && (best === -1 || place < (next[best] ?? -1))) best = at;
+type How = {
+  readonly fill: boolean;
+  /** Whether nothing comes after the text. */
+  readonly last: boolean;
+};
+
+type Scrubbed = { readonly passed: string; readonly rest: string; readonly replaced: boolean };
+
+/** Replaces what is whole, leftmost first and the longest of those that begin at one place; `rest` may be the beginning of more. */
+function scrub(text: string, needles: Needles, { fill, last }: How): Scrubbed {
+  const { pairs } = needles;
+  let [passed, from, at] = ["", 0, 0];
+  while (at < text.length) {
+    const isLast = at + 1 === text.length;
+    if (!isLast && pairs[(text.charCodeAt(at) << 8) | text.charCodeAt(at + 1)] !== 1) {
+      at += 1;
+      continue;
     }
-    const needle = needles[best];
-    const place = next[best];
-    if (needle === undefined || place === undefined) return { done, rest: bytes.subarray(from) };
-    done.push(bytes.subarray(from, place), needle.replacement);
-    from = place + needle.bytes.length;
+    const found = longestAt(text, at, needles, last);
+    if (found === UNDECIDED) break;
+    if (found === NONE) at += 1;
+    else {
+      passed += text.slice(from, at) + (fill ? "*".repeat(found.end - at) : found.placeholder);
+      at = found.end;
+      from = at;
+    }
   }
+  return { passed: passed + text.slice(from, at), rest: text.slice(at), replaced: from > 0 };
 }
 
-/** How many of the last bytes may be the beginning of a needle. */
-function beginningLength(bytes: Buffer, needles: readonly Needle[]): number {
-  let longest = 0;
-  for (const { bytes: needle } of needles) {
-    const first = needle[0] ?? 0;
-    let at = bytes.indexOf(first, Math.max(0, bytes.length - needle.length + 1));
-    while (at !== -1 && bytes.length - at > longest) {
-      const length = bytes.length - at;
-      if (needle.compare(bytes, at, bytes.length, 0, length) === 0) longest = length;
-      at = bytes.indexOf(first, at + 1);
-    }
+type Found = { readonly end: number; readonly placeholder: string };
+
+function longestAt(
+  text: string,
+  at: number,
+  { byFirst }: Needles,
+  last: boolean,
+): Found | typeof NONE | typeof UNDECIDED {
+  const escape = escapeAt(text, at, last);
+  if (escape === UNDECIDED) return UNDECIDED;
+  const written = byFirst.get(text.charCodeAt(at));
+  const meant = escape === NONE ? undefined : byFirst.get(codeIn(escape));
+  if (written === undefined && meant === undefined) return NONE;
+  let longest: Found | typeof NONE = NONE;
+  for (const needle of [...(written ?? []), ...(meant ?? [])]) {
+    const end = needleEnd(text, at, needle, last);
+    if (end === UNDECIDED) return UNDECIDED;
+    if (end !== NONE && (longest === NONE || end > longest.end)) longest = { end, placeholder: needle.placeholder };
   }
   return longest;
+}
+
+function needleEnd(text: string, start: number, { plain, codes, wrapped }: Needle, last: boolean): number {
+  // As it is, it may hold what looks like an escape.
+  if (text.startsWith(plain, start)) return start + plain.length;
+  if (!last && text.length - start < plain.length && plain.startsWith(text.slice(start))) return UNDECIDED;
+  let at = start;
+  for (let index = 0; index < codes.length; index += 1) {
+    if (wrapped && index > 0) {
+      if (text.charCodeAt(at) === CARRIAGE_RETURN) at += 1;
+      if (text.charCodeAt(at) === LINE_FEED) at += 1;
+    }
+    if (at >= text.length) return last ? NONE : UNDECIDED;
+    const end = characterEnd(text, at, codes[index] ?? 0, last);
+    if (end === NONE || end === UNDECIDED) return end;
+    at = end;
+  }
+  return at;
 }

@@ -72,6 +72,24 @@ describe("a secret on its way out", () => {
     ]);
   });
 
+  it("is written down nowhere, though whoever asks has its value from elsewhere", async () => {
+    const { ask, door, notebook, far } = await world();
+    await ask("a.test", "", `/p/${encodeURIComponent(VALUE)}?k=${VALUE.replace("+", "%2B")}`);
+    await ask("c.test", "", `/${VALUE}`);
+    await ask(`u:${encodeURIComponent(VALUE)}@a.test`, "");
+    await ask("u:hunter2@a.test", "", "/x@y?z");
+    await raw(door, `CONNECT u:hunter2@a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n`);
+    const paths = notebook.events("requested").map(({ request }) => (request as { path?: string }).path);
+    expect(paths).toEqual([
+      `/p/${PLACEHOLDER}?k=${PLACEHOLDER}`,
+      `/${PLACEHOLDER}`,
+      `http://a.test:${far.port}/`,
+      `http://a.test:${far.port}/x@y?z`,
+      "a.test:443",
+    ]);
+    expect(JSON.stringify(notebook.notes)).not.toMatch(/sk-live|hunter2/);
+  });
+
   it("is not looked for in bodies, but reported there, also across chunks", async () => {
     const { door, far, notebook } = await world();
     const half = PLACEHOLDER.length - 4;
@@ -172,11 +190,27 @@ describe("the scrubber", () => {
     const forms = [
       VALUE,
       encodeURIComponent(VALUE),
+      encodeURIComponent(encodeURIComponent(VALUE)),
+      // As Python, Go and others write it in addresses: some characters as they are.
+      "sk-live/abc%2Bdef%26123",
+      "sk%2dlive%2Fabc%2bdef&123",
       Buffer.from(VALUE).toString("hex"),
+      Buffer.from(VALUE).toString("hex").toUpperCase(),
       JSON.stringify({ a: VALUE }),
+      // As Go, PHP and others write it in JSON, and that within JSON.
+      "sk-live/abc+def\\u0026123",
+      "sk-live\\/abc\\u002Bdef\\u0026123",
+      "sk-live\\\\/abc\\\\u002bdef\\\\u0026123",
+      "sk\\x2dlive/abc+def\\x26123",
       Buffer.from(`u:${VALUE}`).toString("base64"),
       Buffer.from(`us:${VALUE}:more`).toString("base64url"),
+      encodeURIComponent(Buffer.from(`use:${VALUE}:more`).toString("base64")),
+      Buffer.from(`${"user".repeat(12)}:${VALUE}`)
+        .toString("base64")
+        .replaceAll(/.{76}/g, "$&\r\n"),
       VALUE.replaceAll("&", "&amp;"),
+      "sk-live/abc+def&#38;123",
+      "sk-live&#x2F;abc&#43;def&amp;amp;123",
       VALUE.replaceAll("/", "\\/"),
     ];
     fc.assert(
@@ -200,6 +234,19 @@ describe("the scrubber", () => {
         },
       ),
     );
+  });
+
+  it("finds values that look like escapes, and one that another one begins", () => {
+    const values = ["a%25b&amp;c\\\\d", 'e\\\\f\\n"g', "12345678", "12345678-and-more"];
+    const several = createScrubber(values.map((value, at) => ({ name: `key${at}`, value, to: [] })));
+    for (const [at, value] of values.entries())
+      for (const form of at === 0 ? [value] : [value, JSON.stringify(value).slice(1, -1), encodeURIComponent(value)])
+        for (let cut = 0; cut <= form.length; cut += 1) {
+          const stream = several!.stream();
+          const bytes = Buffer.from(`x${form}y`);
+          const out = [stream.push(bytes.subarray(0, cut)), stream.push(bytes.subarray(cut)), stream.end()];
+          expect(Buffer.concat(out).toString()).toBe(`xreeve-secret:key${at}y`);
+        }
   });
 
   it("changes nothing else, and keeps no byte for itself", () => {
