@@ -76,6 +76,8 @@ export class Child {
     const lines = this.#stderr
       .toString("utf8")
       .split("\n")
+      // Where in the program it happened would push out what happened.
+      .filter((line) => !/^\s+at /.test(line))
       .map((line) => plain(line, 300))
       .filter((line) => line !== "");
     return lines.slice(-STDERR_LINES_SHOWN).join(" | ");

@@ -31,8 +31,10 @@ function lineOf(block: ContentBlock): string {
       );
     case "resource": {
       const { resource } = block;
-      const bytes = "text" in resource ? textBytes(resource.text) : base64Bytes(resource.blob);
-      return named("resource", resource.uri, resource.mimeType, `${bytes} bytes`);
+      const isText = "text" in resource;
+      const bytes = isText ? textBytes(resource.text) : base64Bytes(resource.blob);
+      const head = named("resource", resource.uri, resource.mimeType, `${bytes} bytes`);
+      return isText ? `${head}\n${resource.text}` : head;
     }
   }
 }

@@ -61,12 +61,12 @@ function suite(isolation: Isolation): void {
     },
   );
 
-  test("data is given as data and as text; pictures and resources are named with type and size", async () => {
+  test("data is given as data and as text; a resource is named and its text given; pictures are named with type and size", async () => {
     const source = standing;
     expect(await call(source, "stock")).toEqual({ kind: "done", content: { text: '{"left":3}', data: { left: 3 } } });
     expect(await call(source, "photo")).toEqual({
       kind: "done",
-      content: { text: "Here:\n[image image/png, 5 bytes]\n[resource shop://terms text/plain 5 bytes]" },
+      content: { text: "Here:\n[image image/png, 5 bytes]\n[resource shop://terms text/plain 5 bytes]\ncaf\u00e9" },
     });
   });
 
@@ -144,6 +144,14 @@ function suite(isolation: Isolation): void {
       kind: "not_performed",
       error: { code: "tool_unavailable" },
     });
+  });
+
+  test("of a program that crashes the error is told, and not the way to it", async () => {
+    const crash = "const f = (n) => { if (n === 0) throw new Error('out of luck'); f(n - 1); }; f(8)";
+    const error = await shop("new", { args: ["-e", crash] })
+      .tools()
+      .catch((thrown: unknown) => thrown);
+    expect(String(error)).toContain("Error: out of luck");
   });
 
   test("after close nothing is started any more", async () => {
