@@ -59,18 +59,6 @@ const SLACK_MS = 1000;
 /** How long a server may take to hear that its session is not needed any more. */
 const LEAVE_MS = 1000;
 
-const withoutSecrets = (url: string): string => {
-  const { origin, pathname } = new URL(url);
-  return `${origin}${pathname}`;
-};
-
-/** What to do about a server that does not work. Arguments, headers and queries may hold secrets and are not repeated. */
-export function remedyFor({ name, config }: Server): string {
-  return config.type === "mcp-stdio"
-    ? `Check that "${config.command}" (tools.${name}.command) runs by itself with the arguments, folder and environment that stand beside it.`
-    : `Check that a server answers at ${withoutSecrets(config.url)} (tools.${name}.url).`;
-}
-
 /** What calls of this server run under. What answers over HTTP runs wherever it is, and Reeve keeps it from nothing. */
 export const isolationOf = (config: McpConfig): IsolationLevel =>
   config.type === "mcp-stdio" ? config.isolation : "none";

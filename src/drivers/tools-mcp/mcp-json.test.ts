@@ -1,9 +1,9 @@
 // Goal: an `.mcp.json` is read as assistants write it; what cannot be used in it is named with its remedy, and takes nothing else down.
 // Method: files written for each test, and what becomes of each server; one of them is really started.
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -106,9 +106,80 @@ test("what cannot be used says why and what to do; the others can be used", asyn
 
 test.each([
   ["{", /is no JSON/],
-  [{ servers: {} }, /names no servers: it should hold/],
+  [{ server: {} }, /names no servers: it should hold/],
 ])("a file of another form is named: %j", async (content, why) => {
   expect(await states(read(content))).toEqual({ mcp: expect.stringMatching(why) });
+});
+
+describe("files of other assistants", () => {
+  /** A program that says where it runs and with what, and ends: so it stands in the error of its server. */
+  const PRINTING = "process.stderr.write(JSON.stringify([process.cwd(), process.env.A, ...process.argv.slice(1)]))";
+  const printing = (args: readonly string[], more: Record<string, unknown> = {}): Record<string, unknown> => ({
+    command: process.execPath,
+    args: ["-e", PRINTING, ...args],
+    ...more,
+  });
+  const said = async (sources: readonly NamedSource[]): Promise<Record<string, string>> => {
+    const each = sources.map(async ({ name, source }) => [
+      name,
+      await source.tools().then(String, (error: Error) => error.message),
+    ]);
+    return Object.fromEntries(await Promise.all(each)) as Record<string, string>;
+  };
+  const all = { isolation: { a: "none", b: "none", c: "none", d: "none" } };
+
+  test("hold comments, commas too many, and a mark at their start", async () => {
+    const text = `\uFEFF{ // which "servers"
+      "servers": { "docs": { "type": "http", "url": "https://docs.example.com/a,}", /* } */ }, }, }`;
+    expect(await states(read(text))).toEqual({ docs: "none" });
+  });
+
+  test("name folders, variables, inputs and files of variables in their own ways", async () => {
+    writeFileSync(join(folder, "own.env"), "# what it takes\nA=from-file\n");
+    const sources = read(
+      {
+        inputs: [
+          { id: "api-key", type: "promptString", password: true },
+          { id: "level", default: "low" },
+        ],
+        servers: {
+          a: printing(["${workspaceFolder}/x", "${env:TOKEN}", "${input:level}", "$(${1})", "${/}"], {
+            envFile: "${workspaceFolder}/own.env",
+          }),
+          b: printing([], { envFile: "own.env", env: { A: 7, B: null } }),
+          c: printing(["${input:api-key}"]),
+          d: printing([], { envFile: "gone.env" }),
+        },
+      },
+      all,
+    );
+    const { a, b, c, d } = await said(sources);
+    expect(a).toContain(JSON.stringify([folder, "from-file", `${folder}/x`, "t0ken", "low", "$(${1})", "/"]));
+    expect(b).toContain(JSON.stringify([folder, "7"]));
+    expect(c).toMatch(/asks whoever starts it for "api-key".*INPUT_API_KEY/);
+    expect(d).toMatch(/envFile .*gone\.env cannot be read: it is not there/);
+  });
+
+  test("in a dot folder speak of the project", async () => {
+    mkdirSync(join(folder, ".cursor"));
+    const file = join(".cursor", "mcp.json");
+    writeFileSync(join(folder, file), JSON.stringify({ mcpServers: { a: printing([], { env: { A: "1" } }) } }));
+    const { a } = await said(read({}, { file, isolation: { a: "none" } }));
+    expect(a).toContain(JSON.stringify([folder, "1"]));
+  });
+
+  test("use other words for address and kind, and switch servers off; of those no variable is missed", async () => {
+    const sources = read({
+      mcpServers: {
+        surf: { serverUrl: "https://a.example.com/mcp" },
+        twins: { httpUrl: "https://b.example.com/mcp" },
+        near: { type: "local", command: "x", args: [8080] },
+        snake: { type: "streamable_http", url: "https://c.example.com/mcp" },
+        off: { enabled: false, command: "x", env: { K: "${NO_SUCH_VARIABLE}" } },
+      },
+    });
+    expect(await states(sources)).toEqual({ surf: "none", twins: "none", near: "process", snake: "none" });
+  });
 });
 
 test("a file that is not there is named, and so are words of the configuration about servers that it does not name", async () => {
@@ -180,5 +251,25 @@ needs("bubblewrap", HAS_BUBBLEWRAP)("a server of the file", () => {
     await expect(shop?.source.tools()).rejects.toThrow(
       /it cannot see .*bad-server\.mjs \(tools\.mcp\.sandbox\.shop\.read/,
     );
+  });
+
+  test("that would be fetched is asked for without a network at once, and the error says how it is installed", async () => {
+    const npx = join(folder, "npx");
+    writeFileSync(npx, "#!/bin/sh\necho offline: $npm_config_offline >&2\nexit 1\n", { mode: 0o755 });
+    const fetched = { command: "./npx", args: ["-y", "@scope/server@1.2"] };
+    const [shop, other] = read(
+      { mcpServers: { shop: fetched, other: fetched } },
+      { sandbox: { other: { egress: [{ host: "registry.example.com" }] } } },
+    );
+    await expect(shop?.source.tools()).rejects.toThrow(
+      /offline: true.*no network\. Install the server \(npm install @scope\/server@1\.2\), or .*tools\.mcp\.sandbox\.shop\.egress/,
+    );
+    await expect(other?.source.tools()).rejects.toThrow(/offline:\. Check that.*`command` of "other" in \.mcp\.json/);
+  });
+
+  test("that an engine of containers would start is told to run outside", async () => {
+    writeFileSync(join(folder, "docker"), "#!/bin/sh\nexit 125\n", { mode: 0o755 });
+    const [shop] = read({ mcpServers: { shop: { command: "./docker", args: ["run"] } } });
+    await expect(shop?.source.tools()).rejects.toThrow(/cannot be reached.*Set tools\.mcp\.isolation\.shop to "none"/);
   });
 });

@@ -1,43 +1,26 @@
-// `.mcp.json`, as coding assistants write it: which servers it names, and how they are reached.
+// The servers of an `.mcp.json` (mcp-json-file.ts) as sources of tools: how each is reached, and what the configuration grants it.
 //
 // Invariants:
 //   J1. A server that cannot be used is a source that says why and what to do; the others are used all the same.
 //   J2. Nothing of the file is run for being there: somebody names it in the configuration.
-//   J3. Values of variables stand in no message.
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { z } from "zod";
+import { existsSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import type { SourceConfig } from "../../abi/config.ts";
-import { issueLines, OsError } from "../../abi/errors.ts";
+import { OsError } from "../../abi/errors.ts";
 import { sandboxGrantSchema } from "../../abi/isolation.ts";
 import type { ToolManifest } from "../../abi/tools.ts";
 import type { ToolSource } from "../../ports/tools.ts";
 import type { McpConfig, McpDeps } from "./connection.ts";
 import { plain } from "./faults.ts";
 import { keysInJson } from "./keys.ts";
+import { type Entry, entryOf, type Servers, serversOf } from "./mcp-json-file.ts";
 import { createMcpSource } from "./source.ts";
 
 type JsonConfig = Extract<SourceConfig, { type: "mcp-json" }>;
 type Overrides = Readonly<Record<string, Partial<ToolManifest>>>;
 export type NamedSource = { readonly name: string; readonly source: ToolSource; readonly overrides: Overrides };
 
-/** What somebody else put there stays without meaning here; assistants have settings of their own. */
-const entrySchema = z.looseObject({
-  type: z.string().optional(),
-  transport: z.string().optional(),
-  command: z.string().min(1).optional(),
-  args: z.array(z.string()).default([]),
-  env: z.record(z.string(), z.string()).default({}),
-  cwd: z.string().optional(),
-  url: z.string().min(1).optional(),
-  headers: z.record(z.string(), z.string()).default({}),
-  disabled: z.boolean().default(false),
-});
-type Entry = z.output<typeof entrySchema>;
-const fileSchema = z.looseObject({ mcpServers: z.record(z.string(), z.unknown()) });
-
 const NAME_LENGTH_MAX = 32;
-const HTTP = new Set(["http", "streamable-http", "streamableHttp"]);
 
 /** The name of a server in the form that names of sources have. */
 export const sourceNameOf = (server: string): string =>
@@ -61,26 +44,28 @@ export function createMcpJsonSources(
   { taken, ...deps }: McpDeps & { readonly taken: ReadonlySet<string> },
 ): readonly NamedSource[] {
   const file = resolve(deps.folder, config.file);
-  let servers: Readonly<Record<string, unknown>>;
+  let read: Servers;
   try {
-    servers = serversOf(file);
+    read = serversOf(file);
   } catch (error) {
     return [unusable(name, error instanceof Error ? error.message : String(error))];
   }
+  const { servers, inputs } = read;
+  const folder = folderOf(file, deps.folder);
   const used = new Set(taken);
   const sources = Object.entries(servers).flatMap(([server, value]): NamedSource[] => {
     const own = sourceNameOf(server);
     const isFree = own !== "" && !used.has(own);
     try {
       if (!isFree) throw new Error(clash(server, own));
-      const entry = entryOf(value, deps.environment);
-      if (entry.disabled) return [];
+      const entry = entryOf(value, { environment: deps.environment, folder, inputs });
+      if (entry === undefined) return [];
       used.add(own);
       const source = createMcpSource(
         own,
-        configOf(entry, { config, server, own, file }),
+        configOf(entry, { config, server, own, folder }),
         deps,
-        keysInJson(name, server),
+        keysInJson(name, server, config.file),
       );
       return [{ name: own, source, overrides: overridesOf(config.tools, [own, server]) }];
     } catch (error) {
@@ -94,66 +79,31 @@ export function createMcpJsonSources(
   return strays.length === 0 ? sources : [...sources, unusable(freeName(name, used), strayText(name, strays, file))];
 }
 
-function serversOf(file: string): Readonly<Record<string, unknown>> {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code === "ENOENT" ? "it is not there" : (error as Error).message;
-    throw new Error(`${file} cannot be read: ${why}. Write it, or name another as \`file\` in the configuration.`, {
-      cause: error,
-    });
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    // What the parser says repeats a piece of the file, which may hold secrets.
-    throw new Error(`${file} is no JSON. Correct it.`);
-  }
-  const parsed = fileSchema.safeParse(value);
-  if (parsed.success) return parsed.data.mcpServers;
-  throw new Error(`${file} names no servers: it should hold { "mcpServers": { NAME: { … } } }. Correct it.`);
+/** Servers run where the file is, and those of a file in a dot folder of the project, such as `.vscode`, in the project. */
+function folderOf(file: string, project: string): string {
+  const own = dirname(file);
+  return dirname(own) === resolve(project) && basename(own).startsWith(".") ? dirname(own) : own;
 }
 
-function entryOf(value: unknown, environment: McpDeps["environment"]): Entry {
-  const parsed = entrySchema.safeParse(value);
-  if (!parsed.success) throw new Error(`${issueLines(parsed.error.issues).join("; ")}. Correct that.`);
-  return expanded(parsed.data, environment) as Entry;
-}
+type Place = { readonly config: JsonConfig; readonly server: string; readonly own: string; readonly folder: string };
 
-/** Puts in `${VAR}` and `${VAR:-default}` wherever text stands. */
-function expanded(value: unknown, environment: McpDeps["environment"]): unknown {
-  if (Array.isArray(value)) return value.map((item) => expanded(item, environment));
-  if (typeof value === "object" && value !== null)
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, expanded(item, environment)]));
-  if (typeof value !== "string") return value;
-  return value.replaceAll(/\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g, (_, name: string, other: string | undefined) => {
-    const set = environment[name];
-    if (set !== undefined && (set !== "" || other === undefined)) return set;
-    if (other !== undefined) return other;
-    throw new Error(`the environment variable ${name} is not set. Set it, or write \${${name}:-DEFAULT}.`);
-  });
-}
-
-type Place = { readonly config: JsonConfig; readonly server: string; readonly own: string; readonly file: string };
-
-function configOf(entry: Entry, { config, server, own, file }: Place): McpConfig {
+function configOf(entry: Entry, { config, server, own, folder }: Place): McpConfig {
   const common = { trustAnnotations: config.trustAnnotations, startTimeoutMs: config.startTimeoutMs, tools: {} };
-  const type = entry.type ?? entry.transport ?? (entry.command === undefined ? "http" : "stdio");
-  if (type === "sse")
+  const { kind } = entry;
+  if (kind === "sse")
     throw new Error(
       "it speaks the old transport over server-sent events alone, which Reeve does not. Many servers answer to Streamable HTTP as well: try its other address with type http.",
     );
   const grant = config.sandbox[server] ?? config.sandbox[own] ?? sandboxGrantSchema.parse({});
-  if (type === "stdio") {
+  if (kind === "stdio") {
     const isolation = config.isolation[server] ?? config.isolation[own] ?? "process";
     if (entry.command === undefined) throw new Error("it names no command. Add `command`.");
     const { command, args, env } = entry;
-    const cwd = resolve(dirname(file), entry.cwd ?? ".");
-    return { type: "mcp-stdio", command, args, env, cwd, isolation, sandbox: grant, ...common };
+    const cwd = resolve(folder, entry.cwd ?? ".");
+    return { type: "mcp-stdio", command, args: [...args], env, cwd, isolation, sandbox: grant, ...common };
   }
-  if (!HTTP.has(type)) throw new Error(`its type "${plain(type, 40)}" is none that Reeve knows (stdio, http).`);
+  if (kind === undefined)
+    throw new Error(`its type "${plain(entry.type, 40)}" is none that Reeve knows (stdio, http).`);
   if (entry.url === undefined || !URL.canParse(entry.url) || !/^https?:$/.test(new URL(entry.url).protocol))
     throw new Error("it names neither a command nor an http address. Add `command`, or `url`.");
   if ((config.isolation[server] ?? config.isolation[own]) !== undefined)

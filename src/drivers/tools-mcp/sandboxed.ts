@@ -15,6 +15,7 @@ import {
 import type { Door, Egress } from "../../ports/egress.ts";
 import type { SandboxExit, Sandboxes, SandboxProcess } from "../../ports/sandbox.ts";
 import type { EgressNotes } from "../../ports/tools.ts";
+import { fetchesInVain, OFFLINE } from "./fetching.ts";
 import type { Launch, Program } from "./launch.ts";
 import { unseenPaths, visibleTo } from "./visible.ts";
 
@@ -107,6 +108,7 @@ export const inSandbox =
           ...(seen.cwd === undefined ? {} : { cwd: seen.cwd }),
           env: {
             PATH: seen.path,
+            ...(fetchesInVain({ command: program.command, egress: grant.egress }) ? OFFLINE : {}),
             ...Object.fromEntries(grant.secrets.map((name) => [name, placeholderOf(name)])),
             ...program.env,
           },

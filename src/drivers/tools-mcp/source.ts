@@ -12,7 +12,7 @@ import type { IsolationLevel } from "../../abi/isolation.ts";
 import type { JsonObject } from "../../abi/json.ts";
 import type { Login, LoginStep, SourceTool, ToolOutcome, ToolSource } from "../../ports/tools.ts";
 import { notPerformed, outcomeOfFault } from "./classify.ts";
-import { isolationOf, remedyFor, type Connection, type McpConfig, type McpDeps, type Server } from "./connection.ts";
+import { isolationOf, type Connection, type McpConfig, type McpDeps, type Server } from "./connection.ts";
 import { outcomeOf } from "./content.ts";
 import { Dispatch, dispatching } from "./dispatch.ts";
 import { ownWord, plain, textOf, unavailable } from "./faults.ts";
@@ -20,6 +20,7 @@ import { fetchTools, sourceToolOf } from "./listing.ts";
 import { inCourseOf } from "./course.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import { OAuth } from "./oauth.ts";
+import { remedyFor } from "./remedy.ts";
 import { start } from "./start.ts";
 import { WayOut } from "./way-out.ts";
 

@@ -3,8 +3,9 @@
 // A server on standard input and output that dies of the new protocol's first question is started once more and spoken
 // to in the old way: the servers of some older libraries end on anything that comes before the old greeting.
 import { SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
-import { Connection, remedyFor, type Server } from "./connection.ts";
+import { Connection, type Server } from "./connection.ts";
 import { ownWord, textOf, unavailable } from "./faults.ts";
+import { remedyFor } from "./remedy.ts";
 
 export type Starting = {
   readonly server: Server;
