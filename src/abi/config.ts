@@ -131,6 +131,17 @@ const sourceSchema = z.discriminatedUnion("type", [
     document: z.string().min(1),
     /** In place of the document's first server. */
     baseUrl: z.url().optional(),
+    /** Which operations are tools: those that any word of it speaks of. All if absent. `*` stands for any characters. */
+    only: z
+      .strictObject({
+        tags: z.array(z.string()).default([]),
+        /** `/orders*`, or with a method: `GET /orders*`. */
+        paths: z.array(z.string()).default([]),
+        /** By `operationId`. */
+        operations: z.array(z.string()).default([]),
+      })
+      .refine((only) => Object.values(only).some((words) => words.length > 0), "names no operations")
+      .optional(),
     headers: z.record(z.string(), z.string()).default({}),
     secrets: z.array(z.string()).default([]),
     allowPrivate: z.boolean().default(false),

@@ -7,7 +7,7 @@ import type { Egress } from "../../ports/egress.ts";
 import type { EgressNotes } from "../../ports/tools.ts";
 import { text, tree, type Tree } from "./tree.ts";
 
-const DOCUMENT_BYTES_MAX = 16 * 1024 * 1024;
+const DOCUMENT_BYTES_MAX = 32 * 1024 * 1024;
 const LOAD_MS = 15_000;
 
 /** How an address is asked. */

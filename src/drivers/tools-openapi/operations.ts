@@ -4,6 +4,7 @@ import type { Effect } from "../../abi/effects.ts";
 import { manifestPartSchema, type ToolManifest } from "../../abi/tools.ts";
 import { issueLines } from "../../abi/errors.ts";
 import { Schemas } from "./schemas.ts";
+import { selected, type Selection, type Spot } from "./selection.ts";
 import type { Style, Written } from "./styles.ts";
 import { invalid, isTree, list, resolved, text, tree, type Tree } from "./tree.ts";
 
@@ -16,12 +17,20 @@ export type Parameter = Written & {
   /** It is written as JSON, whatever its style. */
   readonly json: boolean;
 };
-export type Body = { readonly type: string; readonly form: "json" | "fields" | "text"; readonly required: boolean };
+export type Body = {
+  readonly type: string;
+  readonly form: "json" | "fields" | "multipart" | "text";
+  readonly required: boolean;
+  /** Fields of a multipart body that are files. */
+  readonly files: readonly string[];
+};
 
 export type Operation = {
   readonly name: string;
   readonly method: string;
   readonly path: string;
+  /** Sent with each call. */
+  readonly query: string | undefined;
   readonly server: string | undefined;
   readonly description: string;
   readonly inputSchema: JsonObject;
@@ -34,9 +43,8 @@ export type Operation = {
   readonly security: readonly (readonly string[])[];
 };
 
-const METHODS = ["get", "head", "post", "put", "patch", "delete", "options"] as const;
 const DESCRIPTION_CHARS = 1_000;
-const OPERATIONS_MAX = 500;
+const ARGUMENT_CHARS = 64;
 /** By the specification these are said elsewhere. */
 const IGNORED_HEADERS = new Set(["accept", "content-type", "authorization", "host", "content-length", "cookie"]);
 const KEY_HEADER = "idempotency-key";
@@ -45,41 +53,31 @@ const EFFECTS: Readonly<Record<string, Effect>> = { get: "read", head: "read", o
 
 export type Found = { readonly operations: readonly Operation[]; readonly leftOut: readonly string[] };
 
-/** The operations that can be called, and why others cannot. */
-export function operationsOf(document: Tree): Found {
+/** The wanted operations that can be called, and why others cannot. Throws `invalid_argument` for more than can be tools. */
+export function operationsOf(document: Tree, selection?: Selection): Found {
   const operations: Operation[] = [];
   const leftOut: string[] = [];
   const names = new Set<string>();
-  for (const [path, entry] of Object.entries(tree(document.paths)).filter(([key]) => key.startsWith("/"))) {
-    const item = resolved(document, entry);
-    for (const method of METHODS) {
-      if (!isTree(item[method])) continue;
-      if (operations.length === OPERATIONS_MAX)
-        throw invalid(`The document has more than ${OPERATIONS_MAX} operations.`);
-      try {
-        const operation = operationOf({ document, path, item, method, names });
-        names.add(operation.name);
-        operations.push(operation);
-      } catch (error) {
-        // One that cannot be called keeps nobody from the others; it is told of where the tools are asked for.
-        leftOut.push(`${method.toUpperCase()} ${path}: ${error instanceof Error ? error.message : String(error)}`);
-      }
+  for (const spot of selected(document, selection)) {
+    try {
+      const operation = operationOf({ document, names, ...spot });
+      names.add(operation.name);
+      operations.push(operation);
+    } catch (error) {
+      // One that cannot be called keeps nobody from the others; it is told of where the tools are asked for.
+      const why = error instanceof Error ? error.message : String(error);
+      leftOut.push(`${spot.method.toUpperCase()} ${spot.path}: ${why}`);
     }
   }
   return { operations, leftOut };
 }
 
-type Source = {
-  readonly document: Tree;
-  readonly path: string;
-  readonly item: Tree;
-  readonly method: (typeof METHODS)[number];
-  readonly names: ReadonlySet<string>;
-};
+type Source = Spot & { readonly document: Tree; readonly names: ReadonlySet<string> };
 
 function operationOf(source: Source): Operation {
-  const { document, path, item, method, names } = source;
-  const operation = tree(item[method]);
+  const { document, path, item, method, operation, names } = source;
+  // What stands behind # tells operations of one path apart, and is not sent; what stands behind ? is sent as it is.
+  const [ownPath = "", query] = path.replace(/#.*$/s, "").split("?", 2);
   const schemas = new Schemas(document);
   const all = parametersOf(source);
   const keyHeader = all.find(({ place, name }) => place === "header" && name.toLowerCase() === KEY_HEADER)?.name;
@@ -102,17 +100,18 @@ function operationOf(source: Source): Operation {
   return {
     name: nameOf(text(operation.operationId) || `${method} ${path}`, names),
     method: method.toUpperCase(),
-    path,
+    path: ownPath,
+    query,
     server: servers.length === 0 ? undefined : serverUrl(servers[0]),
     description:
-      [text(operation.summary), text(operation.description)]
+      [operation.deprecated === true ? "Deprecated." : "", text(operation.summary), text(operation.description)]
         .filter((part) => part !== "")
         .join("\n")
         .slice(0, DESCRIPTION_CHARS) || `${method.toUpperCase()} ${path}`,
     inputSchema,
     declared: declaredOf(operation, { method, path, keyHeader }),
     parameters,
-    body: body === undefined ? undefined : { type: body.type, form: body.form, required: body.required },
+    body: body && { type: body.type, form: body.form, required: body.required, files: body.files },
     keyHeader,
     security: list(operation.security ?? document.security).map((way) => Object.keys(tree(way))),
   };
@@ -157,9 +156,9 @@ export function serverUrl(server: unknown): string {
 type Described = Omit<Parameter, "argument"> & { readonly schema: unknown; readonly description: string };
 
 /** Those of the path's entry, but for the operation's own of the same name and place. */
-function parametersOf({ document, item, method }: Source): Described[] {
+function parametersOf({ document, item, operation }: Source): Described[] {
   const found = new Map<string, Described>();
-  for (const given of [...list(item.parameters), ...list(tree(item[method]).parameters)]) {
+  for (const given of [...list(item.parameters), ...list(operation.parameters)]) {
     const parameter = parameterOf(resolved(document, given));
     if (parameter.place === "header" && IGNORED_HEADERS.has(parameter.name.toLowerCase())) continue;
     found.set(`${parameter.place} ${parameter.name}`, parameter);
@@ -178,7 +177,9 @@ const STYLES: Readonly<Record<Place, readonly Style[]>> = {
 function parameterOf(given: Tree): Described {
   const name = text(given.name);
   const place = text(given.in) as Place;
-  if (name === "" || !PLACES.includes(place)) throw invalid(`a parameter has no name, or stands in "${place}"`);
+  if (name === "") throw invalid("a parameter has no name");
+  if (!PLACES.includes(place))
+    throw invalid(`the parameter ${name} stands in "${place}", which OpenAPI 3 does not know`);
   const style = (given.style === undefined ? STYLES[place][0] : text(given.style)) as Style;
   if (!STYLES[place].includes(style)) throw invalid(`the style "${style}" is none for a ${place} parameter`);
   const [content] = Object.values(tree(given.content));
@@ -195,12 +196,14 @@ function parameterOf(given: Tree): Described {
   };
 }
 
-/** Each under its own name, and with its place where another has the same. */
+/** Each under its own name in signs that models take, with its place where another has the same. */
 function named<P extends Described>(parameters: readonly P[]): (P & { argument: string })[] {
   const taken = new Set(["body"]);
   return parameters.map((parameter) => {
-    const { name, place } = parameter;
-    const argument = taken.has(name) ? `${name}_${place}` : name;
+    const plain = parameter.name.replaceAll(/[^A-Za-z0-9_.-]+/g, "_").replaceAll(/^_+|_+$/g, "") || "argument";
+    const own = plain.slice(0, ARGUMENT_CHARS - 10);
+    const ways = [own, `${own}_${parameter.place}`, ...parameters.map((_, n) => `${own}_${n + 2}`)];
+    const argument = ways.find((way) => !taken.has(way)) ?? own;
     taken.add(argument);
     return { ...parameter, argument };
   });
@@ -213,16 +216,45 @@ function bodyOf(document: Tree, operation: Tree): (Body & { readonly schema: unk
   const required = body.required === true;
   for (const [form, fits] of FORMS) {
     const found = content.find(([type]) => fits.test(type.split(";")[0]?.trim().toLowerCase() ?? ""));
-    if (found !== undefined) return { type: found[0], form, required, schema: tree(found[1]).schema };
+    if (found === undefined) continue;
+    const [type, { schema }] = [found[0], tree(found[1])];
+    const files = form === "multipart" ? filesOf(document, schema) : [];
+    return {
+      type,
+      form,
+      required,
+      files,
+      schema: form === "text" ? textual(type, resolved(document, schema)) : schema,
+    };
   }
   if (!required || content.length === 0) return undefined;
-  throw invalid(
-    `its body can only be ${content.map(([type]) => type).join(", ")}; JSON, form fields and plain text are written here`,
-  );
+  const types = content.map(([type]) => type || "of no type").join(", ");
+  throw invalid(`its body can only be ${types}; JSON, fields (of a form, or as parts) and text are written here`);
 }
 
 const FORMS: readonly (readonly [Body["form"], RegExp])[] = [
   ["json", /^(application\/json|[^/]+\/[^/]+\+json|\*\/\*|application\/\*)$/],
   ["fields", /^application\/x-www-form-urlencoded$/],
-  ["text", /^text\/plain$/],
+  ["multipart", /^multipart\/form-data$/],
+  ["text", /^(text\/[^/]+|application\/(xml|yaml|x-yaml|jwt|x-ndjson|graphql|text)|[^/]+\/[^/]+\+(xml|yaml))$/],
 ];
+
+/** What an object would look like as such text is for the agent to know. */
+const textual = (type: string, schema: Tree): Tree =>
+  schema.type === "string" ? schema : { type: "string", description: `Text of the type ${type}.` };
+
+/** Fields whose content is no text to the interface, or lists of such. */
+function filesOf(document: Tree, schema: unknown): string[] {
+  const isFile = (given: unknown): boolean => {
+    const { format, contentMediaType, contentEncoding, items } = resolved(document, given);
+    return (
+      format === "binary" ||
+      contentMediaType !== undefined ||
+      contentEncoding !== undefined ||
+      (isTree(items) && isFile(items))
+    );
+  };
+  return Object.entries(tree(resolved(document, schema).properties)).flatMap(([name, field]) =>
+    isFile(field) ? [name] : [],
+  );
+}

@@ -6,9 +6,10 @@
 import { placeholderOf } from "../../abi/isolation.ts";
 import type { Json, JsonObject } from "../../abi/json.ts";
 import type { HttpRequest } from "../../ports/egress.ts";
+import { multipartOf } from "./multipart.ts";
 import type { Operation, Parameter } from "./operations.ts";
 import { inCookie, inHeader, inPath, inQuery } from "./styles.ts";
-import { invalid, resolved, text, tree, type Tree } from "./tree.ts";
+import { invalid, isTree, resolved, text, tree, type Tree } from "./tree.ts";
 
 type Parts = {
   path: string;
@@ -35,7 +36,7 @@ export function requestOf(
   checkNames(operation, args);
   const parts: Parts = {
     path: operation.path,
-    query: [],
+    query: operation.query === undefined ? [] : [operation.query],
     headers: { accept: "application/json, */*;q=0.5" },
     cookies: [],
   };
@@ -45,9 +46,8 @@ export function requestOf(
   identify(operation, sender, parts);
   for (const [name, value] of Object.entries(sender.headers)) parts.headers[name.toLowerCase()] = value;
   if (operation.keyHeader !== undefined) parts.headers[operation.keyHeader.toLowerCase()] = key;
-  const body = bodyText(operation, args["body"]);
-  if (body !== undefined && operation.body !== undefined)
-    parts.headers["content-type"] = operation.body.type.includes("*") ? "application/json" : operation.body.type;
+  const { type, body } = bodyOf(operation, args["body"]);
+  if (body !== undefined) parts.headers["content-type"] = type;
   if (parts.cookies.length > 0) parts.headers["cookie"] = parts.cookies.join("; ");
   const url = addressOf(sender.base, parts);
   return { url, method: operation.method, headers: parts.headers, ...(body === undefined ? {} : { body }) };
@@ -93,14 +93,17 @@ function addressOf(base: string, { path, query }: Parts): string {
   return whole;
 }
 
-function bodyText({ body }: Operation, given: Json | undefined): string | undefined {
-  if (body === undefined || given === undefined) return undefined;
-  if (body.form === "text") return typeof given === "string" ? given : JSON.stringify(given);
-  if (body.form === "json") return JSON.stringify(given);
-  const fields = tree(given) as JsonObject;
-  return Object.entries(fields)
-    .flatMap(([name, value]) => inQuery({ name, style: "form", explode: true, allowReserved: false }, value))
-    .join("&");
+function bodyOf({ body }: Operation, given: Json | undefined): { readonly type: string; readonly body?: string } {
+  if (body === undefined || given === undefined) return { type: "" };
+  const type = body.type.includes("*") ? "application/json" : body.type;
+  if (body.form === "text") return { type, body: typeof given === "string" ? given : JSON.stringify(given) };
+  if (body.form === "json") return { type, body: JSON.stringify(given) };
+  if (!isTree(given)) throw invalid("The argument body has to be an object: its fields are written one by one.");
+  if (body.form === "multipart") return multipartOf(given, body.files);
+  const pairs = Object.entries(given).flatMap(([name, value]) =>
+    inQuery({ name, style: "form", explode: true, allowReserved: false }, value),
+  );
+  return { type, body: pairs.join("&") };
 }
 
 /** The first way that can be gone with the secrets there are. */
@@ -150,5 +153,7 @@ function fillOf(
       "authorization",
       `${type === "http" && text(scheme.scheme).toLowerCase() !== "bearer" ? text(scheme.scheme) : "Bearer"} ${placeholder}`,
     );
+  if (type !== "apiKey")
+    return `the document does not say what ${name} is, or it is nothing that is sent (${type || "no type"})`;
   return `${name} goes into the address, where a secret would be written down by everybody on the way`;
 }

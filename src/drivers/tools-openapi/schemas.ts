@@ -1,7 +1,8 @@
 // Schemas of an OpenAPI document as JSON Schema that stands alone: what is referred to comes along under `$defs`, so a schema
-// may contain itself. What OpenAPI 3.0 says otherwise than JSON Schema is said as JSON Schema says it.
+// may contain itself. What OpenAPI 3.0 says otherwise than JSON Schema is said as JSON Schema says it; what only answers hold (`readOnly`)
+// is not asked for.
 import type { Json, JsonObject } from "../../abi/json.ts";
-import { at, invalid, isTree, type Tree } from "./tree.ts";
+import { at, invalid, isTree, list, resolved, text, tree, type Tree } from "./tree.ts";
 
 /** A schema with all that it refers to. Characters of JSON. */
 const SCHEMA_CHARS_MAX = 256 * 1024;
@@ -50,9 +51,30 @@ export class Schemas {
     if (typeof value === "boolean") return value;
     if (!isTree(value)) return {};
     const made: Record<string, Json> = {};
-    for (const [word, inner] of Object.entries(value))
+    for (const [word, inner] of Object.entries(this.#asked(value)))
       if (!LEFT_OUT.has(word) && !word.startsWith("x-")) made[word] = this.#word(word, inner, depth + 1);
     return asJsonSchema(made, value);
+  }
+
+  /** A schema without the properties that only answers have. */
+  #asked(schema: Tree): Tree {
+    const properties = Object.entries(tree(schema.properties));
+    const answered = new Set(properties.flatMap(([name, each]) => (this.#isAnswered(each) ? [name] : [])));
+    if (answered.size === 0) return schema;
+    const required = list(schema.required).filter((name) => !answered.has(text(name)));
+    const { required: _, ...rest } = schema;
+    return {
+      ...rest,
+      properties: Object.fromEntries(properties.filter(([name]) => !answered.has(name))),
+      ...(required.length === 0 ? {} : { required }),
+    };
+  }
+
+  #isAnswered(schema: unknown): boolean {
+    return (
+      isTree(schema) &&
+      (schema.readOnly === true || (schema.$ref !== undefined && resolved(this.#document, schema).readOnly === true))
+    );
   }
 
   #word(word: string, inner: unknown, depth: number): Json {

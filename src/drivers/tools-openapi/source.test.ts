@@ -66,7 +66,7 @@ const DOCUMENT = (port: number): JsonObject => ({
     },
     "/files/{path}": { get: { operationId: "getFile", parameters: [parameter("path", "path")] } },
     "/upload": {
-      post: { operationId: "upload", requestBody: { required: true, content: { "multipart/form-data": {} } } },
+      post: { operationId: "upload", requestBody: { required: true, content: { "image/png": {} } } },
     },
     "/broken": { get: { operationId: "broken", parameters: [{ $ref: "other.yaml#/x" }] } },
     "/form": {
@@ -170,7 +170,7 @@ describe("the operations of an OpenAPI document", () => {
       ["answer", "send", "none"],
     ]);
     expect(notices).toHaveLength(1);
-    expect(notices[0]).toMatch(/POST \/upload.*multipart.*GET \/broken.*leads out of the document/);
+    expect(notices[0]).toMatch(/POST \/upload.*image\/png.*GET \/broken.*leads out of the document/);
   });
 
   it("take schemas that stand alone, also such that contain themselves", async () => {
@@ -311,6 +311,110 @@ describe("the operations of an OpenAPI document", () => {
     const moved = make({ document: `https://docs.test:${pages.port}/moved` });
     await expect(moved.tools()).rejects.toThrow(/redirects \(302\); name the address/);
     expect(pages.seen).toHaveLength(2);
+  });
+
+  /** The tools of a document of these paths, and a way to call them. */
+  const having = (paths: JsonObject, more: Partial<OpenApiConfig> = {}): ToolSource => {
+    const file = join(folder, "other.json");
+    writeFileSync(
+      file,
+      JSON.stringify({ openapi: "3.1.0", servers: [{ url: `http://api.test:${far.port}/v1` }], paths }),
+    );
+    return make({ document: file, secrets: [], ...more });
+  };
+  const sending = (content: JsonObject): JsonObject => ({ requestBody: { required: true, content } });
+
+  it("are those that the configuration chooses; a word that speaks of none is an error", async () => {
+    const paths = {
+      "/orders": { get: { operationId: "orders/list", tags: ["orders"] }, post: { operationId: "orders/add" } },
+      "/orders/{id}/notes": { get: { operationId: "notes/list", tags: ["notes"] } },
+      "/users": { get: { operationId: "users/list", tags: ["users"] }, delete: { operationId: "users/drop" } },
+    };
+    const chosen = async (only: NonNullable<OpenApiConfig["only"]>): Promise<readonly string[]> =>
+      (await having(paths, { only }).tools()).map(({ name }) => name);
+    expect(await chosen({ tags: ["users", "notes"] })).toEqual(["notes_list", "users_list"]);
+    expect(await chosen({ operations: ["*/list"] })).toEqual(["orders_list", "notes_list", "users_list"]);
+    expect(await chosen({ operations: ["users/d*p"], paths: ["GET /orders"] })).toEqual(["orders_list", "users_drop"]);
+    expect(await chosen({ paths: ["/orders*"] })).toEqual(["orders_list", "orders_add", "notes_list"]);
+    await expect(chosen({ tags: ["user"], operations: ["users/li"] })).rejects.toThrow(
+      /no operation of it is meant by tags: "user", operations: "users\/li" of `only`.*orders \(1\), notes \(1\)/,
+    );
+  });
+
+  it("are not more than can be tools: the error says how some are chosen", async () => {
+    const paths = Object.fromEntries(
+      Array.from({ length: 501 }, (_, n) => [`/p${n}`, { get: { tags: [n === 0 ? "few" : "many"] } }]),
+    );
+    await expect(having(paths).tools()).rejects.toThrow(/501 operations.*`only:.*many \(500\), few \(1\)/);
+    expect(await having(paths, { only: { tags: ["many"] } }).tools()).toHaveLength(500);
+  });
+
+  it("take arguments under names that every model takes, and send them under their own", async () => {
+    const long = "n".repeat(70);
+    const names = ["filter[name]", "$top", "filter.name", "[]", `${long}1`, `${long}2`, "filter_name"];
+    const shop = having({
+      "/a": { get: { operationId: "a", parameters: names.map((name) => parameter(name, "query")) } },
+    });
+    const [tool] = await shop.tools();
+    const taken = Object.keys(tool?.inputSchema["properties"] as JsonObject);
+    expect(taken).toHaveLength(names.length);
+    for (const name of taken) expect(name).toMatch(/^[A-Za-z0-9_.-]{1,64}$/);
+    await call("a", Object.fromEntries(taken.map((name, n) => [name, n])), shop);
+    expect([...new URL(received().url, "http://x").searchParams]).toEqual(names.map((name, n) => [name, String(n)]));
+  });
+
+  it("ask for nothing that only answers hold, and say what is deprecated", async () => {
+    const Id = { type: "string", readOnly: true };
+    const schema = {
+      type: "object",
+      required: ["id", "name"],
+      properties: { id: { $ref: "#/paths/~1a/x-id" }, at: Id, name: { type: "string" } },
+    };
+    const post = {
+      operationId: "add",
+      summary: "Adds.",
+      deprecated: true,
+      ...sending({ "application/json": { schema } }),
+    };
+    const [tool] = await having({ "/a": { "x-id": Id, post } }).tools();
+    expect(tool?.description).toBe("Deprecated.\nAdds.");
+    expect(tool?.inputSchema["properties"]).toEqual({
+      body: { type: "object", required: ["name"], properties: { name: { type: "string" } } },
+    });
+  });
+
+  it("send text of any kind, and fields as parts", async () => {
+    const fields = { properties: { note: {}, meta: {}, file: { type: "string", format: "binary" }, tags: {} } };
+    const shop = having({
+      "/xml": { post: { operationId: "xml", ...sending({ "application/soap+xml; charset=utf-8": { schema: {} } }) } },
+      "/parts": { post: { operationId: "parts", ...sending({ "multipart/form-data": { schema: fields } }) } },
+    });
+    const [xml] = await shop.tools();
+    expect(xml?.inputSchema["properties"]).toEqual({
+      body: { type: "string", description: "Text of the type application/soap+xml; charset=utf-8." },
+    });
+    await call("xml", { body: "<a/>" }, shop);
+    expect(headerOf("content-type")).toBe("application/soap+xml; charset=utf-8");
+    expect(received().body).toBe("<a/>");
+    const said = { note: "a\r\nb", meta: { n: 1 }, file: 'x"\r\n--', tags: ["p", "q"] };
+    await call("parts", { body: said }, shop);
+    const form = await new Response(received().body, {
+      headers: { "content-type": headerOf("content-type") ?? "" },
+    }).formData();
+    expect([form.get("note"), form.get("meta"), form.getAll("tags")]).toEqual(["a\r\nb", '{"n":1}', ["p", "q"]]);
+    expect(await (form.get("file") as File).text()).toBe('x"\r\n--');
+    expect(await call("parts", { body: "note" }, shop)).toMatchObject({ kind: "not_performed" });
+  });
+
+  it("may share a path, told apart behind it", async () => {
+    const shop = having({
+      "/a#one": { get: { operationId: "one", parameters: [parameter("n", "query")] } },
+      "/a?cmd=two": { get: { operationId: "two", parameters: [parameter("n", "query")] } },
+    });
+    await call("one", { n: 1 }, shop);
+    expect(received().url).toBe("/v1/a?n=1");
+    await call("two", { n: 1 }, shop);
+    expect(received().url).toBe("/v1/a?cmd=two&n=1");
   });
 
   it("bound what a document may unfold into", async () => {

@@ -14,12 +14,14 @@ import { leavesOpen } from "../../lib/http-status.ts";
 import { isRemote, load, markOf, unavailable } from "./document.ts";
 import { type Operation, operationsOf, serverUrl } from "./operations.ts";
 import { requestOf } from "./request.ts";
+import type { Selection } from "./selection.ts";
 import { list, type Tree } from "./tree.ts";
 
 export type OpenApiConfig = {
   /** An absolute path, or an https address. */
   readonly document: string;
   readonly baseUrl?: string | undefined;
+  readonly only?: Selection | undefined;
   readonly headers: Readonly<Record<string, string>>;
   readonly secrets: readonly string[];
   readonly allowPrivate: boolean;
@@ -36,6 +38,8 @@ export type OpenApiParts = {
 const RESPONSE_BYTES_MAX = 900 * 1024;
 /** Up to here the answer is given as data beside its text. */
 const DATA_BYTES_MAX = 400 * 1024;
+/** Operations that are no tools, of which a notice says why. */
+const LEFT_OUT_SHOWN = 10;
 /** What of it a person is shown who has to say what became of a call. Characters. */
 const REASON_CHARACTERS_MAX = 500;
 
@@ -145,9 +149,11 @@ class OpenApiSource implements ToolSource {
         egress: this.#parts.egress,
         notes: this.#parts.log(`tools.${this.#name}`),
       });
-      const { operations, leftOut } = operationsOf(document);
+      const { operations, leftOut } = operationsOf(document, this.#config.only);
       if (leftOut.length > 0)
-        this.#parts.onNotice(`Of the document of "${this.#name}" these operations are no tools: ${leftOut.join("; ")}`);
+        this.#parts.onNotice(
+          `Of the document of "${this.#name}" these operations are no tools: ${leftOut.slice(0, LEFT_OUT_SHOWN).join("; ")}${leftOut.length > LEFT_OUT_SHOWN ? `; and ${leftOut.length - LEFT_OUT_SHOWN} more` : ""}`,
+        );
       const tools = operations.map(({ name, description, inputSchema, declared }) => ({
         name,
         description,
