@@ -16,6 +16,12 @@ export type Faults = {
   refuse?: boolean;
   /** Refresh tokens are not taken any more. */
   revoked?: boolean;
+  /** The only path at which the server's metadata stand. */
+  metadataAt?: string;
+  /** The scope that whoever is asked to log in is to have. */
+  loginScope?: string;
+  /** The authorisation server does not say that it knows PKCE. */
+  withoutPkce?: boolean;
   /** The scope that calls of tools need. */
   callScope?: string;
 };
@@ -115,7 +121,7 @@ async function answerAuthority(books: Books, request: IncomingMessage, response:
       registration_endpoint: `${issuer}/register`,
       response_types_supported: ["code"],
       grant_types_supported: ["authorization_code", "refresh_token", "client_credentials"],
-      code_challenge_methods_supported: ["S256"],
+      ...(faults.withoutPkce !== true && { code_challenge_methods_supported: ["S256"] }),
       token_endpoint_auth_methods_supported: ["none", "client_secret_basic"],
       authorization_response_iss_parameter_supported: true,
     });
@@ -143,7 +149,7 @@ async function answerMcp(
 ): Promise<void> {
   const { issuer, mcp, faults, given } = books;
   const at = new URL(mcp).origin;
-  const metadata = "/.well-known/oauth-protected-resource/mcp";
+  const metadata = faults.metadataAt ?? "/.well-known/oauth-protected-resource/mcp";
   if (request.url === metadata)
     return json(response, 200, { resource: mcp, authorization_servers: [issuer], scopes_supported: ["tools"] });
   const body = await bodyOf(request);
@@ -151,8 +157,9 @@ async function answerMcp(
   const challenge = (what: string): Record<string, string> => ({
     "www-authenticate": `Bearer ${what}resource_metadata="${at}${metadata}"`,
   });
-  if (scope === undefined) return json(response, 401, {}, challenge(""));
-  const { callScope } = faults;
+  const { callScope, loginScope } = faults;
+  if (scope === undefined)
+    return json(response, 401, {}, challenge(loginScope === undefined ? "" : `scope="${loginScope}", `));
   if (callScope !== undefined && body.includes('"tools/call"') && !scope.split(" ").includes(callScope))
     return json(response, 403, {}, challenge(`error="insufficient_scope", scope="${callScope}", `));
   const init = {

@@ -132,6 +132,16 @@ test("rights that are missing are asked for at the next login, beside those that
   expect(await call(source)).toMatchObject({ kind: "done" });
 });
 
+test("a login begins where the server says that its metadata are, with the rights that it asks for", async () => {
+  authority.faults.metadataAt = "/elsewhere/metadata";
+  authority.faults.loginScope = "basic";
+  const begun = await open().login?.({ redirect: REDIRECT });
+  const { searchParams } = new URL(begun?.address ?? "");
+  expect([searchParams.get("scope"), searchParams.get("resource")]).toEqual(["basic", authority.mcp]);
+  const chosen = await open({ oauth: { scope: "own" } }).login?.({ redirect: REDIRECT });
+  expect(new URL(chosen?.address ?? "").searchParams.get("scope")).toBe("own");
+});
+
 test("after a logout nothing is left", async () => {
   const source = open();
   await logIn(source);
@@ -187,6 +197,12 @@ describe("an answer that gives nothing", () => {
   test("metadata that name another issuer begin no login", async () => {
     authority.faults.issuer = "https://elsewhere.example.com";
     await expect(open().login?.({ redirect: REDIRECT })).rejects.toMatchObject({ code: "tool_unavailable" });
+  });
+
+  test("an authorisation server that does not say that it knows PKCE begins no login, and nobody is registered", async () => {
+    authority.faults.withoutPkce = true;
+    await expect(open().login?.({ redirect: REDIRECT })).rejects.toThrow(/"crm" could not be logged in at: .*PKCE/);
+    expect(authority.registered).toEqual([]);
   });
 });
 

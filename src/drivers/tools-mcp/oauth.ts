@@ -84,8 +84,10 @@ export class OAuth {
   }
 
   async login({ redirect, answer }: Login): Promise<LoginStep> {
-    if (this.#options.config.oauth.grant === "client_credentials") {
-      await this.#renew(undefined, undefined);
+    const { grant, scope: wanted } = this.#options.config.oauth;
+    if (grant === "client_credentials") {
+      const { scope, resourceMetadataUrl } = await this.#challenge();
+      await this.#renew(wanted ?? scope, resourceMetadataUrl);
       return { address: null };
     }
     if (answer === undefined) return { address: (await this.#begin(redirect)).href };
@@ -115,6 +117,25 @@ export class OAuth {
       await auth(provider, { ...options, serverUrl: config.url, fetchFn });
     } catch (error) {
       throw refusal ?? error;
+    }
+  }
+
+  /** What the server says to somebody whom it does not know: which rights he needs, and where its metadata stand. */
+  async #challenge(): Promise<{ readonly scope?: string; readonly resourceMetadataUrl?: URL }> {
+    const { source, wayOut, config } = this.#options;
+    const { url, headers, startTimeoutMs } = config;
+    try {
+      const response = await wayOut.fetchForLogin(url, {
+        method: "POST",
+        headers: { "content-type": "application/json", accept: "application/json, text/event-stream", ...headers },
+        body: JSON.stringify({ jsonrpc: "2.0", id: 0, method: "server/discover" }),
+        signal: AbortSignal.timeout(startTimeoutMs),
+      });
+      await response.body?.cancel();
+      return response.status === 401 ? extractWWWAuthenticateParams(response) : {};
+    } catch (error) {
+      const remedy = "Check that it answers there.";
+      throw ownWord(error) ?? unavailable(source, `could not be asked for its login: ${textOf(error)}`, remedy, error);
     }
   }
 
@@ -153,11 +174,14 @@ export class OAuth {
     this.#forgetLate();
     const pending: Pending = { redirect, state: randomBytes(32).toString("base64url"), sinceMs: performance.now() };
     const { wantedScope, tokens } = this.#file.read();
-    const scope = computeScopeUnion(config.oauth.scope, wantedScope ?? tokens?.scope);
     try {
+      const challenge = await this.#challenge();
+      const { resourceMetadataUrl } = challenge;
+      const scope = computeScopeUnion(config.oauth.scope ?? challenge.scope, wantedScope ?? tokens?.scope);
       await this.#run(this.#interactive(pending), {
         forceReauthorization: true,
         ...(scope !== undefined && { scope }),
+        ...(resourceMetadataUrl && { resourceMetadataUrl }),
       });
     } catch (error) {
       if (OsError.is(error)) throw error;
@@ -269,7 +293,12 @@ export class OAuth {
       saveCodeVerifier: (verifier) => void (pending.verifier = verifier),
       codeVerifier: () => pending.verifier ?? "",
       discoveryState: () => pending.discovery,
-      saveDiscoveryState: (discovery) => void (pending.discovery = discovery),
+      saveDiscoveryState: (discovery) => {
+        const methods = discovery.authorizationServerMetadata?.code_challenge_methods_supported;
+        if (methods?.includes("S256") !== true)
+          throw new Error(`${discovery.authorizationServerUrl} does not say that it knows PKCE with S256`);
+        pending.discovery = discovery;
+      },
     };
   }
 
