@@ -28,7 +28,12 @@ const START_MS = 50_000;
 const LONG = { timeout: 50_000 };
 
 type Isolation = "none" | "process";
-type Bad = { readonly source: ToolSource; readonly starts: () => number; readonly alive: () => readonly number[] };
+type Bad = {
+  readonly source: ToolSource;
+  readonly starts: () => number;
+  readonly text: () => string;
+  readonly alive: () => readonly number[];
+};
 
 function open(isolation: Isolation, source: Record<string, unknown>): ToolSource {
   const config = configSchema.parse({
@@ -49,6 +54,7 @@ function bad(isolation: Isolation, fault: string, more: Record<string, unknown> 
   const source = open(isolation, { command: process.execPath, args: [BAD, fault, starts], ...more });
   return {
     source,
+    text: () => readFileSync(starts, "utf8"),
     starts: () => readFileSync(starts, "utf8").trim().split("\n").length,
     alive: () => processesWith(starts),
   };
@@ -133,10 +139,26 @@ function suite(isolation: Isolation): void {
     ["half-answer", /ended without an answer: exited with code 0/],
     ["flood-answer", /a line of more than \d+ bytes/],
     ["noise-answer", /wrote more than \d+ bytes that are no messages/],
+    ["notice-answer", /sent more than \d+ messages or \d+ bytes that nobody asked for/],
   ])("%s after a call was sent: unknown, with the cause; the next start is clean", async (fault, cause) => {
     const { source } = bad(isolation, fault);
     expect(await call(source)).toEqual({ kind: "unknown", reason: expect.stringMatching(cause) });
     expect((await source.tools()).map(({ name }) => name)).toEqual(["act"]);
+  });
+
+  test.concurrent("a server that has gone deaf costs the call that finds it out, and is started anew", async () => {
+    const { source, starts, text } = bad(isolation, "deaf-answer", { startTimeoutMs: 10_000 });
+    const givenUp = new AbortController();
+    const lost = source.call("act", {}, { ...caller(), key: "k", signal: givenUp.signal });
+    await vi.waitFor(() => expect(text()).toContain("called"), LONG);
+    givenUp.abort();
+    expect(await lost).toMatchObject({ kind: "unknown" });
+    expect(await call(source)).toMatchObject({
+      kind: "not_performed",
+      error: { message: expect.stringMatching(/"shop" did not list its tools within 10000 ms/) },
+    });
+    expect((await source.tools()).map(({ name }) => name)).toEqual(["act"]);
+    expect(starts()).toBe(3);
   });
 
   test.concurrent("an answer given with the last breath counts", async () => {

@@ -167,9 +167,11 @@ class McpSource implements ToolSource {
         this.#drop(connection);
         return SESSION_GONE;
       }
+      const isHttp = this.#server.config.type === "mcp-http";
+      // One that did not answer may never answer again: it is asked for its tools before it gets another call.
+      if (!isHttp && dispatch.left && options.signal.aborted) this.#unlist(connection);
       // Over HTTP a broken exchange is the only sign that the server behind the address may be another one now.
-      if (this.#server.config.type === "mcp-http" && (http || dispatch.lostReason !== undefined || !dispatch.left))
-        this.#drop(connection);
+      if (isHttp && (http || dispatch.lostReason !== undefined || !dispatch.left)) this.#drop(connection);
       return outcomeOfFault({
         source: this.#server.name,
         error,

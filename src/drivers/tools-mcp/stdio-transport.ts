@@ -4,7 +4,7 @@
 // messages pass without a trace; hence this one.
 //
 // Invariants:
-//   S1. Memory is bounded: by the longest message, and by how much may come that is none.
+//   S1. Memory and work are bounded: by the longest message, by how much may come that is none, and by how much that answers nothing.
 //   S2. A call's dispatch is marked before its first byte is written, and unmarked only if its last byte was refused:
 //       a line without its end is no request.
 //   S3. `onclose` fires once, after every answer that the child still gave.
@@ -14,7 +14,7 @@ import { type Dispatch, dispatchOf } from "./dispatch.ts";
 import { plain } from "./faults.ts";
 import type { Launch } from "./launch.ts";
 import { Lines } from "./lines.ts";
-import { MESSAGE_BYTES_MAX, NOISE_BYTES_MAX } from "./bounds.ts";
+import { MESSAGE_BYTES_MAX, NOISE_BYTES_MAX, UNASKED_BYTES_MAX, UNASKED_MAX } from "./bounds.ts";
 
 /** The cause of an end that nobody need be told of. */
 const CLOSED = "was closed";
@@ -28,6 +28,9 @@ export class StdioTransport implements Transport {
   readonly #child: Child;
   readonly #lines = new Lines(MESSAGE_BYTES_MAX);
   readonly #calls = new Map<string | number, Dispatch>();
+  /** Requests of ours that have no answer. */
+  readonly #asked = new Set<string | number>();
+  #unasked = { count: 0, bytes: 0 };
   #noiseBytes = 0;
   #noise: string | undefined;
   #cause: string | undefined;
@@ -58,6 +61,7 @@ export class StdioTransport implements Transport {
     const dispatch = dispatchOf(message);
     if (this.#cause !== undefined || !this.#child.running) throw new Error(this.#cause ?? "the server does not run");
     const id = "id" in message ? message.id : undefined;
+    if (id !== undefined && "method" in message) this.#asked.add(id);
     if (dispatch !== undefined && id !== undefined) {
       dispatch.leave();
       this.#calls.set(id, dispatch);
@@ -101,6 +105,7 @@ export class StdioTransport implements Transport {
     if (this.#closed) return;
     this.#closed = true;
     this.#calls.clear();
+    this.#asked.clear();
     this.onclose?.();
   }
 
@@ -130,8 +135,21 @@ export class StdioTransport implements Transport {
       return;
     }
     this.#noiseBytes = 0;
+    const answers = !("method" in message) && message.id !== undefined && this.#asked.delete(message.id);
+    if (answers) this.#unasked = { count: 0, bytes: 0 };
+    else if (!this.#bears(line.length)) return;
     if (!("method" in message) && message.id !== undefined) this.#calls.delete(message.id);
     this.onmessage?.(message);
+  }
+
+  /** Whether one more that nobody asked for is borne; else the server is ended. */
+  #bears(bytes: number): boolean {
+    this.#unasked = { count: this.#unasked.count + 1, bytes: this.#unasked.bytes + bytes };
+    if (this.#unasked.count <= UNASKED_MAX && this.#unasked.bytes <= UNASKED_BYTES_MAX) return true;
+    this.kill(
+      `sent more than ${UNASKED_MAX} messages or ${UNASKED_BYTES_MAX} bytes that nobody asked for and was ended`,
+    );
+    return false;
   }
 
   /** JSON that is no message: if it bears the number of a call, that call will get no better answer. */
