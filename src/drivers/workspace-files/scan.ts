@@ -110,7 +110,7 @@ class Scan {
     try {
       if (stats.isSymbolicLink()) return { kind: "link", target: linkAt(folder, at.name) };
       if (stats.isDirectory()) return this.#inner(folder, at, stats);
-      if (stats.isFile()) return this.#file(folder, at);
+      if (stats.isFile()) return this.#file(folder, at, stats);
       return this.#leave(at.path, `it is ${kindOf(stats)}`);
     } catch (error) {
       // It became something else, or went, after it was looked at; or it is closed to Reeve.
@@ -152,25 +152,38 @@ class Scan {
     });
   }
 
-  #file(folder: number, { name, path }: { name: Name; path: Name }): Entry | undefined {
+  #file(folder: number, { name, path }: { name: Name; path: Name }, seen: Stats): Entry | undefined {
+    // Most have not changed, and need not even be opened.
+    const known = this.#knownOf(seen);
+    if (known !== undefined) return this.#room(seen, path) === undefined ? undefined : known;
     return using(openFileAt(folder, name), (file) => {
       const stats = statsOf(file);
-      if (!stats.isFile() || stats.dev !== this.#device) return this.#leave(path, "it changed meanwhile");
-      if (stats.nlink > 1n && !this.#linkedInside(stats)) return this.#leave(path, "it has another name outside");
-      const size = Number(stats.size);
-      const hollow = Number(stats.blocks) * 512 < size;
-      const left = this.#options.bounds.bytesMax - (hollow ? this.#hollowBytes : this.#bytes);
-      if (size > left && hollow) return this.#leave(path, `it is a file with holes, of ${size} bytes`);
-      if (size > left && this.#options.lenient === true)
-        return this.#leave(path, `it is too large to be kept (${size} bytes)`);
-      if (size > left) throw tooLarge(path, size, this.#options.bounds.bytesMax);
-      if (hollow) this.#hollowBytes += size;
-      else this.#bytes += size;
-      const known = this.#options.cache?.get(idOf(stats));
-      if (known?.key === keyOf(stats) && this.#options.objects.has(known.hash))
-        return { kind: "file", mode: modeOf(stats), size: Number(stats.size), hash: known.hash };
-      return this.#read(file, path, left);
+      if (!stats.isFile()) return this.#leave(path, "it changed meanwhile");
+      const left = this.#room(stats, path);
+      return left === undefined ? undefined : this.#read(file, path, left);
     });
+  }
+
+  #knownOf(stats: Stats): Entry | undefined {
+    const known = this.#options.cache?.get(idOf(stats));
+    if (known?.key !== keyOf(stats) || !this.#options.objects.has(known.hash)) return undefined;
+    return { kind: "file", mode: modeOf(stats), size: Number(stats.size), hash: known.hash };
+  }
+
+  /** How many bytes may still be kept, from which those of this file are then taken; undefined where it is left out. */
+  #room(stats: Stats, path: Name): number | undefined {
+    if (stats.dev !== this.#device) return this.#leave(path, "it changed meanwhile");
+    if (stats.nlink > 1n && !this.#linkedInside(stats)) return this.#leave(path, "it has another name outside");
+    const size = Number(stats.size);
+    const hollow = Number(stats.blocks) * 512 < size;
+    const left = this.#options.bounds.bytesMax - (hollow ? this.#hollowBytes : this.#bytes);
+    if (size > left && hollow) return this.#leave(path, `it is a file with holes, of ${size} bytes`);
+    if (size > left && this.#options.lenient === true)
+      return this.#leave(path, `it is too large to be kept (${size} bytes)`);
+    if (size > left) throw tooLarge(path, size, this.#options.bounds.bytesMax);
+    if (hollow) this.#hollowBytes += size;
+    else this.#bytes += size;
+    return left;
   }
 
   #read(file: number, path: Name, bytesMax: number): Entry | undefined {

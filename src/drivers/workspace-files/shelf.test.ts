@@ -1,11 +1,12 @@
 // Goal: a workspace is compared, put back and kept exactly, whatever is done in it; what a hostile tree holds is kept, or named.
 // Method: real folders, filled with what programs leave behind; the whole tree is compared, and each state is reached again.
 import { execFileSync, spawn } from "node:child_process";
-import * as fs from "node:fs";
+import nodeFs, * as fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { needs } from "../../../test/needs.ts";
 import { Objects } from "./objects.ts";
 import { DISK_BYTES, picture, shelfOf } from "./scene.fake.ts";
@@ -117,6 +118,31 @@ test("before a call that changed nothing it stood as before the next one that di
   expect([at(11), at(20)]).toEqual(["after 8", "one\ntwo\n"]);
   expect(() => shelf.diff(15)).toThrow(/before call 15 is not kept/);
   expect(() => again().diff(15)).toThrow(/before call 15 is not kept/);
+});
+
+test("what did not change since is not opened again, of however many files", () => {
+  const { shelf, live } = shelfOf((source) => {
+    for (let at = 0; at < 50; at += 1) fs.writeFileSync(join(source, `f${at}`), `${at}`);
+  });
+  shelf.snapshot(0);
+  // Times are believed that lie clearly before a file was put to disk: the second look finds them so.
+  vi.useFakeTimers({ now: Date.now() + 10_000, toFake: ["Date"] });
+  shelf.snapshot(1);
+  fs.writeFileSync(join(live, "f7"), "seven");
+  const open = vi.spyOn(nodeFs, "openSync");
+  syncBuiltinESMExports();
+  try {
+    shelf.snapshot(2);
+    const opened = open.mock.calls
+      .map(([path]) => String(path))
+      .filter((path) => /^\/proc\/self\/fd\/\d+\/f\d+$/.test(path));
+    expect(opened).toEqual([expect.stringMatching(/\/f7$/)]);
+  } finally {
+    vi.restoreAllMocks();
+    vi.useRealTimers();
+    syncBuiltinESMExports();
+  }
+  expect(shelf.diff(2).changes).toEqual([]);
 });
 
 test("a change that leaves size and times as they were is seen, if it was made after the file was kept", () => {
