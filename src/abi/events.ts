@@ -120,6 +120,8 @@ export type EventHeader =
     }
   /** What a call did was taken back by another process's call. */
   | { readonly kind: "call.undone"; readonly call: number; readonly by: ProcessId }
+  /** A process was started that takes back calls of this one. */
+  | { readonly kind: "undo.begun"; readonly by: ProcessId }
   | { readonly kind: "process.stopped"; readonly by: Actor }
   | { readonly kind: "process.continued"; readonly by: Actor }
   /** `open` lists the calls that were dispatched and not answered: their effects are uncertain. */

@@ -120,7 +120,7 @@ export const undoStepSchema = z.strictObject({
   effect: effectSchema,
   args: jsonObjectSchema,
   /**
-   * `undo` by the tool named; `workspace` by `reeve rollback`; `removed` it went with its workspace; `none` the tool has no undo; `unknown` it is not known whether it happened;
+   * `undo` by the tool named; `workspace` by `reeve rollback`; `removed` it went with its workspace; `none` the tool has no undo; `unknown` it is not known whether it happened, or was taken back;
    * `undone` it has been taken back already.
    */
   how: z.enum(["undo", "workspace", "removed", "none", "unknown", "undone"]),

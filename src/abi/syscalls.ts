@@ -208,6 +208,8 @@ export const SYSCALLS = {
       to: z.int().nonnegative().optional(),
       /** Say what would be done, and do nothing. */
       dryRun: z.boolean().default(false),
+      /** Also what is not known to have happened, or not known to be still there: the tool has to bear that there is nothing to take back. */
+      unsure: z.boolean().default(false),
     }),
     output: z.strictObject({
       plan: z.array(undoStepSchema),

@@ -23,14 +23,22 @@ export const undo: CliCommand = {
         "the earliest call to take back, by its number in the journal; all of them if absent",
         wholeNumber(0),
       )
-      .option("--dry-run", "say what would be done, and do nothing");
+      .option("--dry-run", "say what would be done, and do nothing")
+      .option(
+        "--unsure",
+        "also what is not known to have happened, or not known to be still there, if its tool bears that there is nothing to take back",
+      );
   },
   act: (context, args, options) => {
     const dryRun = flag(options, "dryRun");
+    const unsure = flag(options, "unsure");
     return context.session(!dryRun, async (session) => {
       const pid = await resolveProcess(session.client, first(args));
       const to = numberOption(options, "to");
-      const { plan, pid: by } = await session.client.process.undo({ pid, dryRun, ...(to === undefined ? {} : { to }) });
+      const { plan, pid: by } = await session.client.process.undo({
+        ...{ pid, dryRun, unsure },
+        ...(to === undefined ? {} : { to }),
+      });
       if (by === null || context.json) context.answer({ plan, pid: by }, () => linesOf(context, { pid, plan, dryRun }));
       else context.screen.lines(linesOf(context, { pid, plan, dryRun }));
       if (by === null) return left(plan) ? STATUS.error : STATUS.ok;
@@ -49,7 +57,7 @@ const HOW: { readonly [H in UndoStep["how"]]: (step: UndoStep) => string } = {
   workspace: () => "with its workspace, see below",
   removed: () => "went with its workspace, which was removed",
   none: () => "cannot be taken back: the tool has no undo",
-  unknown: () => "not known whether it happened: settle that first",
+  unknown: () => "not known whether it is there: look, then say --unsure",
   undone: () => "was taken back already",
 };
 

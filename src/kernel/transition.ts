@@ -71,6 +71,7 @@ export function project(record: ProcessRecord, header: EventHeader, atMs: number
       return { ...next, budget: header.budget };
     case "call.intended":
     case "call.undone":
+    case "undo.begun":
     case "request.opened":
     case "egress.requested":
     case "egress.ended":

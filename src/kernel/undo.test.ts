@@ -10,7 +10,7 @@ import type { ProgramStart } from "../ports/program.ts";
 import type { Workspaces } from "../ports/workspace.ts";
 import { makeSys, type Sys } from "../sdk/sys.ts";
 import { undo, type UndoTask } from "../sdk/undo.ts";
-import { eventually, scene as kernelScene, type Scene } from "./scene.fake.ts";
+import { callerOf, eventually, scene as kernelScene, type Scene } from "./scene.fake.ts";
 
 const NOTHING: Differences = { changes: [], more: 0, leftOut: [] };
 
@@ -250,6 +250,22 @@ test("nothing is taken back while one that it started goes on", async () => {
     code: "conflict",
     message: expect.stringMatching(`${child}, which ${pid} has started, goes on`) as string,
   });
+});
+
+test("a call that was begun again after a crash puts the workspace back first: what it then does is not taken back by that", async () => {
+  const tools = fakeTools({ "box.shell": { manifest: { effect: "write" }, run: () => done("ran") } });
+  const call: typeof tools.call = async (invocation, options) => {
+    const { notes, call: before, process } = invocation;
+    // As after a death between the keeping and its event.
+    await notes({ kind: "workspace.changed", what: "rollback", before, by: process.pid });
+    return tools.call(invocation, options);
+  };
+  const system = await kernelScene({ agents: { worker: callerOf("box.shell") }, tools: { ...tools, call } });
+  opened.push(system);
+  const pid = await system.start("worker");
+  await system.exit(pid);
+  const { plan } = await system.operate("process.undo", { pid, dryRun: true }, "ann");
+  expect(plan).toMatchObject([{ call: 0, how: "workspace" }]);
 });
 
 test("a change of the workspace is taken back when that is put back, until it is put forward again; a commit makes it stay", async () => {

@@ -10,6 +10,7 @@ import type { JsonObject } from "../abi/json.ts";
 import type { Differences, WorkspaceRow } from "../abi/reports.ts";
 import type { Args, Output } from "../abi/syscalls.ts";
 import type { Removal } from "../ports/workspace.ts";
+import { assertIdle } from "./idle.ts";
 import { entryOf, type Process } from "./process.ts";
 import type { Services } from "./services.ts";
 import { orRemoved } from "./workspace-removal.ts";
@@ -44,7 +45,7 @@ export const rollBackWorkspace = (
   by: Actor,
 ): Promise<Output<"workspace.rollback">> =>
   onWorkspace(services, pid, async (process) => {
-    assertStill(process);
+    assertStill(services, process);
     const changed = await services.ports.workspaces.rollback(pid, to ?? null);
     await note(services, process, { what: "rollback", before: to ?? null, by, differences: changed });
     return changed;
@@ -57,13 +58,14 @@ const onWorkspace = <T>(
   work: (process: Process) => Promise<T>,
 ): Promise<T> => orRemoved(ports, pid, () => table.with(pid, work));
 
-function assertStill({ pid, record }: Process): void {
-  if (record.state === "exited" || record.state === "stopped") return;
-  throw new OsError(
-    "conflict",
-    `Process ${pid} goes on, and counts on its workspace as it is. Stop it first (\`reeve stop ${pid}\`), then put the workspace back, then let it go on.`,
-    { data: { what: "process", id: pid } },
-  );
+function assertStill(services: Services, { pid, record }: Process): void {
+  if (record.state !== "exited" && record.state !== "stopped")
+    throw new OsError(
+      "conflict",
+      `Process ${pid} goes on, and counts on its workspace as it is. Stop it first (\`reeve stop ${pid}\`), then put the workspace back, then let it go on.`,
+      { data: { what: "process", id: pid } },
+    );
+  assertIdle(services, pid);
 }
 
 type Note = {

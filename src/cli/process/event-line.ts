@@ -43,6 +43,8 @@ export class EventLines {
         return `${header.what}${stateText(header)} by ${oneLine(header.by)}`;
       case "call.undone":
         return `#${header.call} undone by ${header.by}`;
+      case "undo.begun":
+        return `by ${header.by}`;
       case "process.reclassed":
         return `${placeText(header)} (by ${oneLine(header.by)})`;
       case "process.limited":

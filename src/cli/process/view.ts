@@ -141,6 +141,8 @@ export class View {
         return this.#short(`workspace: ${header.what} by ${oneLine(header.by)}`, { paint: paint.dim });
       case "call.undone":
         return this.#short(`#${header.call} undone by ${header.by}`, { paint: paint.yellow });
+      case "undo.begun":
+        return this.#short(`${header.by} takes back what it did`, { paint: paint.yellow });
       case "egress.ended":
       case "process.created":
       case "call.reserved":
