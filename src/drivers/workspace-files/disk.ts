@@ -169,7 +169,7 @@ export class Disks {
       fs.rmSync(this.#mark(pid));
       throw error;
     }
-    fs.rmSync(join(point, "lost+found"), { recursive: true, force: true });
+    dropLostAndFound(point);
   }
 
   /** `lazy`: also while something uses it; it then goes with the last use. */
@@ -210,6 +210,14 @@ export class Disks {
     watchdog.stdin?.end("done\n");
     await gone;
   }
+}
+
+/** The folder that making or mending a disk leaves there: empty, and not of the user whose the workspace is, who may have one of that name. */
+function dropLostAndFound(point: string): void {
+  const place = join(point, "lost+found");
+  const stats = fs.lstatSync(place, { throwIfNoEntry: false });
+  if (stats?.isDirectory() !== true || stats.uid !== 0) return;
+  if (fs.readdirSync(place).length === 0) fs.rmdirSync(place);
 }
 
 /** e2fsck answers 1 for what it has mended. */

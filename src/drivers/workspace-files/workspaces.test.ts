@@ -254,6 +254,9 @@ needs("the right to mount disks in files", lackOfQuota() === undefined)("a disk 
     const one = await workspaces.open(PID, { diskBytes: 4 * MB });
     const two = await workspaces.open(PID, { diskBytes: 4 * MB });
     await one.write("kept", Buffer.from("x"));
+    expect(await one.list(".")).toHaveLength(1);
+    // The name of what making a disk leaves there; here it is the process's own.
+    await one.write("lost+found/mine", Buffer.from("found"));
     await one.close();
     await one.close();
     expect(mountsBelow(folder)).toHaveLength(1);
@@ -261,6 +264,7 @@ needs("the right to mount disks in files", lackOfQuota() === undefined)("a disk 
     await until("unmounted", () => mountsBelow(folder).length === 0);
     const again = await workspaces.open(PID, { diskBytes: 4 * MB });
     expect(textOf(await again.read("kept"))).toBe("x");
+    expect(textOf(await again.read("lost+found/mine"))).toBe("found");
     await again.close();
   });
 
