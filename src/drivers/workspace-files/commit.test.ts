@@ -1,10 +1,11 @@
 // Goal: a workspace is written back as a whole or not at all, over nobody's changes, and nowhere but into its folder.
 // Method: real folders; conflicts of each kind, links of each kind, a death in the middle, told by what the folder then holds.
 import { spawn } from "node:child_process";
-import * as fs from "node:fs";
+import nodeFs, * as fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { staysInside } from "./links.ts";
 import type { Shelf } from "./shelf.ts";
 import { writeRecord } from "./record.ts";
@@ -105,6 +106,130 @@ describe("what changed in the folder meanwhile", () => {
     expect(fs.readFileSync(join(folder, "elsewhere/c.txt"), "utf8")).toBe("c\n");
     expect(fs.readdirSync(join(folder, "elsewhere"))).toEqual(["c.txt"]);
   });
+});
+
+describe("what changes in the folder while it is written", () => {
+  /** Does this when the first file has been written, before it has its name. */
+  const amid = (source: string, then: () => void, commit: () => unknown): void => {
+    const sync = nodeFs.fsyncSync;
+    const spy = vi.spyOn(nodeFs, "fsyncSync").mockImplementation((file) => {
+      sync(file);
+      if (!fs.readdirSync(source).includes(".reeve-commit")) return;
+      spy.mockImplementation(sync);
+      then();
+    });
+    syncBuiltinESMExports();
+    try {
+      commit();
+    } finally {
+      vi.restoreAllMocks();
+      syncBuiltinESMExports();
+    }
+  };
+
+  test.each([
+    ["written over", (path: string) => fs.writeFileSync(path, "theirs, just now\n")],
+    [
+      "replaced",
+      (path: string) => (fs.writeFileSync(`${path}~`, "theirs, just now\n"), fs.renameSync(`${path}~`, path)),
+    ],
+  ])("is not lost: a file that is %s then ends the commit, which can be asked for again", (_, save) => {
+    for (const gone of [false, true]) {
+      const { shelf, live, source, again } = shelfOf(begin);
+      fs.writeFileSync(join(live, "a.txt"), "mine\n");
+      if (gone) fs.rmSync(join(live, "b.txt"));
+      else fs.writeFileSync(join(live, "b.txt"), "mine\n");
+      const commit = (): void =>
+        amid(
+          source,
+          () => save(join(source, "b.txt")),
+          () => shelf.commit(),
+        );
+      expect(commit).toThrow(/changed b.txt.*1 of 2 changes were written/);
+      expect(fs.readFileSync(join(source, "b.txt"), "utf8")).toBe("theirs, just now\n");
+      expect(fs.existsSync(join(source, ".reeve-commit"))).toBe(false);
+      expect(() => again().commit()).toThrow(conflict("b.txt"));
+      expect(
+        again()
+          .commit(["b.txt"])
+          .changes.map(({ path }) => path),
+      ).not.toContain("b.txt");
+      fs.writeFileSync(join(source, "b.txt"), "b\n");
+      again().commit();
+      expect(fs.existsSync(join(source, "b.txt"))).toBe(!gone);
+    }
+  });
+
+  test("is not taken for a change where one file has two names there", () => {
+    const { shelf, live, source } = shelfOf((folder) => {
+      begin(folder);
+      fs.linkSync(join(folder, "a.txt"), join(folder, "twin"));
+    });
+    for (const name of ["a.txt", "twin"]) fs.writeFileSync(join(live, name), `my ${name}\n`);
+    shelf.commit();
+    expect(fs.readFileSync(join(source, "twin"), "utf8")).toBe("my twin\n");
+  });
+});
+
+test("a disk that is full, or can only be read, is said to be that, with how far it came; nothing half is left", () => {
+  const { shelf, live, source, record, again } = shelfOf(begin);
+  for (const name of ["a.txt", "b.txt"]) fs.writeFileSync(join(live, name), "mine\n");
+  let room = 1;
+  const rename = nodeFs.renameSync;
+  vi.spyOn(nodeFs, "renameSync").mockImplementation((from, to) => {
+    if (String(from).includes(".reeve-commit") && (room -= 1) < 0)
+      throw Object.assign(new Error("no"), { code: room === -1 ? "ENOSPC" : "EROFS" });
+    rename(from, to);
+  });
+  syncBuiltinESMExports();
+  try {
+    expect(() => shelf.commit()).toThrow(
+      /b.txt could not be written back: the disk of the folder is full. 1 of 2 changes/,
+    );
+    expect(Object.keys(picture(source)).sort()).toEqual(["a.txt", "b.txt", "inner", "inner/c.txt"]);
+    expect(record().committing).toBeDefined();
+    expect(() => again().commit()).toThrow(/can only be read. Nothing was written/);
+  } finally {
+    vi.restoreAllMocks();
+    syncBuiltinESMExports();
+  }
+  again().commit();
+  expect(fs.readFileSync(join(source, "b.txt"), "utf8")).toBe("mine\n");
+});
+
+test("a new file or folder is open to no more people than in the workspace, nor to more than usual", () => {
+  const { shelf, live, source } = shelfOf(begin);
+  const umask = process.umask(0);
+  fs.writeFileSync(join(live, "key"), "secret\n", { mode: 0o600 });
+  fs.writeFileSync(join(live, "tool"), "#!/bin/sh\n", { mode: 0o700 });
+  fs.writeFileSync(join(live, "open"), "all\n", { mode: 0o666 });
+  fs.mkdirSync(join(live, "closed"), { mode: 0o700 });
+  fs.mkdirSync(join(live, "wide"), { mode: 0o777 });
+  process.umask(umask);
+  shelf.commit();
+  const modes = ["key", "tool", "open", "closed", "wide"].map((name) => fs.statSync(join(source, name)).mode & 0o777);
+  expect(modes.map((mode) => mode.toString(8))).toEqual(["600", "700", "644", "700", "755"]);
+});
+
+test("a folder takes the place of a link, and nothing is written where that led", () => {
+  const { shelf, live, source, folder } = shelfOf((at) => {
+    begin(at);
+    fs.symlinkSync("inner", join(at, "link"));
+    fs.symlinkSync("/nowhere", join(at, "dead"));
+  });
+  for (const name of ["link", "dead"]) {
+    fs.rmSync(join(live, name));
+    fs.mkdirSync(join(live, name));
+    fs.writeFileSync(join(live, name, "c.txt"), "mine\n");
+  }
+  shelf.commit();
+  expect(picture(source)).toMatchObject({
+    link: "folder 755",
+    "link/c.txt": expect.any(String) as string,
+    dead: "folder 755",
+  });
+  expect(fs.readFileSync(join(source, "inner/c.txt"), "utf8")).toBe("c\n");
+  expect(fs.existsSync(join(folder, "nowhere"))).toBe(false);
 });
 
 test("a folder that is removed and has got something new stays, with that alone", () => {
@@ -272,6 +397,20 @@ describe("what is left out", () => {
     expect(picture(source)).toEqual(before);
     expect(shelf.commit(["out", "inner"]).changes.map(({ path }) => path)).toContain("a.txt");
     expect(picture(source)["inner/c.txt"]).toBe(before["inner/c.txt"]);
+  });
+
+  test("is named as it is shown, where its bytes are no text", () => {
+    const { shelf, live, source } = shelfOf(begin);
+    const folder = Buffer.concat([Buffer.from(`${live}/`), Buffer.from([0xff])]);
+    fs.mkdirSync(folder);
+    fs.writeFileSync(Buffer.concat([folder, Buffer.from("/x")]), "x");
+    fs.writeFileSync(join(live, "a.txt"), "mine\n");
+    expect(shelf.diff(null).changes.map(({ path }) => path)).toContain("\\xff/x");
+    for (const path of ["\\xff/x", "./\\xff/"]) {
+      expect(shelf.commit([path]).changes.map((one) => one.path)).not.toContain("\\xff/x");
+      fs.appendFileSync(join(live, "a.txt"), "more\n");
+    }
+    expect(Object.keys(picture(source)).filter((name) => name.includes("\xff/"))).toEqual([]);
   });
 
   test("of a conflict lets the rest be written", () => {

@@ -15,9 +15,9 @@ import {
   WORKSPACE_KEPT_SIZES_MAX,
 } from "../../abi/limits.ts";
 import type { Differences, LeftOut } from "../../abi/reports.ts";
-import { namesOf, openRoot, ownerOf, shownPath, using } from "./beneath.ts";
+import { type Name, namesOf, openRoot, ownerOf, shownPath, using } from "./beneath.ts";
 import { changesOf } from "./changes.ts";
-import { commit, toWrite } from "./commit.ts";
+import { check, toWrite, write } from "./commit.ts";
 import { syncFileSystem } from "./disk.ts";
 import { Objects } from "./objects.ts";
 import { readSnapshots, type Record, removeSnapshot, writeRecord, writeSnapshot } from "./record.ts";
@@ -199,7 +199,8 @@ export class Shelf {
     const { base } = this.#record;
     const written = using(openTarget(from), (root) => {
       // What a crash has cut off is finished first: some of it may be there already.
-      if (this.#record.committing !== undefined) this.#write(root, this.#record.committing, []);
+      const { committing } = this.#record;
+      if (committing !== undefined) this.#write(root, this.#without(committing, except, { finishing: true }), []);
       const chosen = this.#without(tree, except);
       this.#keepOut(chosen, from, dataFolder);
       this.#write(root, chosen, leftOut);
@@ -218,14 +219,14 @@ export class Shelf {
   }
 
   /** The tree, with these paths as they stand in the base. */
-  #without(tree: string, except: readonly string[]): string {
+  #without(tree: string, except: readonly string[], { finishing = false } = {}): string {
     const { base } = this.#record;
     const all = this.#between(base, tree);
     let chosen = tree;
     for (const path of except) {
-      const names = namesOf(path);
-      const at = names.join("/");
-      if (names.length === 0 || !all.some((one) => isAtOrBelow(one.path, at))) throw nothingAt(path);
+      const names = namesShown(path, all);
+      if (names === undefined && finishing) continue;
+      if (names === undefined) throw nothingAt(path);
       chosen = putBack(chosen, { to: base, names, objects: this.#objects });
     }
     if (chosen !== tree) this.#objects.sync(syncFileSystem);
@@ -243,12 +244,13 @@ export class Shelf {
 
   #write(root: number, tree: string, leftOut: readonly LeftOut[]): void {
     const { committing, ...before } = this.#record;
+    const work = check(root, this.#writable(before.base, tree, leftOut));
     this.#put({ ...before, committing: tree });
     try {
-      commit(root, this.#writable(before.base, tree, leftOut), this.#objects);
+      write(root, work, this.#objects);
     } catch (error) {
-      // Refused before anything was written. What was cut off earlier stays to be finished.
-      if (OsError.is(error) && committing === undefined) this.#put(before);
+      // What was cut off earlier stays to be finished.
+      if (OsError.is(error) && error.data["written"] === 0 && committing === undefined) this.#put(before);
       throw error;
     }
     this.#put({ ...before, base: tree });
@@ -283,6 +285,21 @@ const nothingAt = (path: string): OsError =>
   new OsError("invalid_argument", `Nothing differs at ${path}, so it cannot be left out. Nothing was written.`, {
     data: { issues: [`except: ${path} is no path of a difference`] },
   });
+
+/** The names of a path as it is shown; undefined where nothing differs at or below it. */
+function namesShown(path: string, all: readonly Difference[]): Name[] | undefined {
+  const names = namesOf(path);
+  const [at, shown] = [names.join("/"), path.replace(/^(?:\.?\/)+|\/+$/g, "")];
+  if (names.length === 0) return undefined;
+  if (all.some((one) => isAtOrBelow(one.path, at))) return names;
+  // Bytes that are no UTF-8 can only be named as they are shown.
+  for (const one of all) {
+    const parts = one.path.split("/");
+    const length = parts.findIndex((_, last) => shownPath(parts.slice(0, last + 1).join("/")) === shown) + 1;
+    if (length > 0) return parts.slice(0, length);
+  }
+  return undefined;
+}
 
 function openTarget(from: string): number {
   try {
