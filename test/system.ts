@@ -186,6 +186,7 @@ const noWorkspace = (pid: ProcessId): Promise<never> =>
 export const noWorkspaces: Workspaces = {
   open: noWorkspace,
   diff: noWorkspace,
+  patch: noWorkspace,
   snapshots: noWorkspace,
   commit: noWorkspace,
   rollback: noWorkspace,

@@ -48,5 +48,7 @@ export const WORKSPACE_DEPTH_MAX = 200;
 export const WORKSPACE_KEPT_SIZES_MAX = 8;
 /** The longest text that a difference is shown for line by line. Bytes. */
 export const WORKSPACE_DIFF_BYTES_MAX = 256 * 1024;
+/** A patch of all differences, for git. Characters. */
+export const WORKSPACE_PATCH_CHARACTERS_MAX = 16 * 1024 * 1024;
 /** Differences that are told in full, and what is not kept; further ones are counted. */
 export const WORKSPACE_CHANGES_MAX = 10_000;

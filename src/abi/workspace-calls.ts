@@ -33,6 +33,20 @@ export const WORKSPACE_CALLS = {
     errors: ["not_found", "limit_exceeded", "unsupported"],
     http: { method: "get", path: "/v1/processes/{pid}/workspace" },
   },
+  "workspace.patch": {
+    doc: "The same as one patch that `git apply` takes: with contents that are no text, with links, and with whether a file can be run. All of it, or an error.",
+    callers: ["operator"],
+    input: z.strictObject({ pid: processIdSchema, from: z.coerce.number().int().nonnegative().optional() }),
+    output: z.strictObject({
+      patch: z.string(),
+      /** What is not in it, and why. */
+      leftOut: differencesSchema.shape.leftOut,
+    }),
+    effect: "read",
+    right: "own",
+    errors: ["not_found", "limit_exceeded", "unsupported"],
+    http: { method: "get", path: "/v1/processes/{pid}/workspace/patch" },
+  },
   "workspace.commit": {
     doc: "Write what differs in the workspace of a process back to the folder that it began as a copy of, or to the one that is named if it began empty. If that was changed meanwhile in the same places, nothing is written. Asked for again after a crash, it does what is left.",
     callers: ["operator"],

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import type { ProcessId } from "../abi/ids.ts";
 import type { Differences, WorkspaceRow } from "../abi/reports.ts";
 import { FAKE_NOW_MS, type FakeProcess } from "../gateway/system.fake.ts";
-import { eachTestOn, type FakeHost, json, lines } from "./host.fake.ts";
+import { eachTestOn, FakeHost, json, lines } from "./host.fake.ts";
 
 let host: FakeHost;
 let process: FakeProcess;
@@ -52,6 +52,19 @@ describe("diff", () => {
       ),
     );
     expect(host.system.workspaceCalls).toEqual([`diff ${process.row.pid} all`]);
+  });
+
+  test("--patch is as git wants it, and nothing else, to whatever is no terminal; on one it moves nothing", async () => {
+    host.system.differences = some;
+    host.system.patch = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+\u001b[2Jb\r\n";
+    const piped = await host.reeve("diff", "--patch", process.row.pid);
+    expect(piped.out).toBe(host.system.patch);
+    expect(piped.err).toContain("pipe: it is a named pipe");
+    expect(host.system.workspaceCalls).toEqual([`patch ${process.row.pid} all`]);
+    const terminal = new FakeHost({ terminal: true });
+    terminal.system.patch = host.system.patch;
+    const { pid } = terminal.system.create("writer", {}).row;
+    expect((await terminal.reeve("diff", "--patch", pid)).out).not.toContain("\u001b[2J");
   });
 
   test("--stat leaves the lines out, --from names a call, --json has all of it", async () => {

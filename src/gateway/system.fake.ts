@@ -345,6 +345,8 @@ export class FakeSystem implements System {
   }
 
   undoPlan: Output<"process.undo">["plan"] = [];
+  /** The same as a patch. */
+  patch = "";
   /** What every workspace differs in. */
   differences: Output<"workspace.commit"> = { changes: [], more: 0, leftOut: [] };
   snapshots: number[] = [];
@@ -399,6 +401,10 @@ export class FakeSystem implements System {
       this.workspaces = this.workspaces.filter((each) => each !== row);
       this.workspaceCalls.push(`remove ${pid}`);
       return this.differences;
+    },
+    "workspace.patch": ({ pid, from }) => {
+      this.workspaceCalls.push(`patch ${pid} ${from ?? "all"}`);
+      return { patch: this.patch, leftOut: this.differences.leftOut };
     },
     "workspace.diff": ({ pid, from }) => {
       this.workspaceCalls.push(`diff ${this.process(pid).row.pid} ${from ?? "all"}`);

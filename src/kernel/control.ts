@@ -24,7 +24,7 @@ import { nice } from "./standing.ts";
 import { rowOfRecord } from "./transition.ts";
 import { undo } from "./undo.ts";
 import { verify } from "./verify.ts";
-import { commitWorkspace, diffWorkspace, listWorkspaces, rollBackWorkspace } from "./workspaces.ts";
+import { commitWorkspace, diffWorkspace, patchWorkspace, listWorkspaces, rollBackWorkspace } from "./workspaces.ts";
 
 export type Operated = Exclude<OperatorCall, "journal.follow">;
 type Operations = {
@@ -342,6 +342,7 @@ const OPERATIONS: Operations = {
   "workspace.list": listWorkspaces,
   "workspace.remove": ({ removals }, args, by) => removals.remove(args, by),
   "workspace.diff": diffWorkspace,
+  "workspace.patch": patchWorkspace,
   "workspace.commit": commitWorkspace,
   "workspace.rollback": rollBackWorkspace,
   "human.list": async ({ ports }, { pid, limit }) => ({

@@ -28,6 +28,15 @@ export const diffWorkspace = (
     return { ...differences, snapshots: [...(await workspaces.snapshots(pid))] };
   });
 
+export const patchWorkspace = (
+  services: Services,
+  { pid, from }: Args<"workspace.patch">,
+): Promise<Output<"workspace.patch">> =>
+  onWorkspace(services, pid, async () => {
+    const { patch, leftOut } = await services.ports.workspaces.patch(pid, from ?? null);
+    return { patch, leftOut: [...leftOut] };
+  });
+
 export const commitWorkspace = (
   services: Services,
   { pid, except, to }: Args<"workspace.commit">,

@@ -55,6 +55,9 @@ export type WorkspaceState = {
 /** A workspace that is being removed. `lost`: what stood in it and nowhere else, without lines. */
 export type Removal = { readonly pid: ProcessId; readonly by: string; readonly lost: Differences };
 
+/** `leftOut`: what is not in it, and why. */
+export type Patch = { readonly patch: string; readonly leftOut: Differences["leftOut"] };
+
 export type CommitOptions = { readonly except?: readonly string[]; readonly to?: string | undefined };
 
 export interface Workspaces {
@@ -62,6 +65,8 @@ export interface Workspaces {
   open(pid: ProcessId, spec: WorkspaceSpec): Promise<Workspace>;
   /** What differs from how it began or was last written back (`null`), or from how it stood before a call. Rejects with `not_found` where there is none, or that is not kept. */
   diff(pid: ProcessId, from: number | null): Promise<Differences>;
+  /** The same as one patch that `git apply` takes, with binary contents. Rejects with `limit_exceeded` for more than a patch may hold. */
+  patch(pid: ProcessId, from: number | null): Promise<Patch>;
   /** The calls before which it was kept, oldest first. The oldest give way when all together would take too much room. */
   snapshots(pid: ProcessId): Promise<readonly number[]>;
   /**

@@ -70,7 +70,7 @@ export function diffLines({ screen }: Context, diff: string): string[] {
 }
 
 /** What the list leaves unsaid: what is not listed, and what is neither kept nor written. */
-export function remarks({ screen }: Context, { more, leftOut }: Differences): string[] {
+export function remarks({ screen }: Context, { more, leftOut }: Pick<Differences, "more" | "leftOut">): string[] {
   const { yellow, dim } = screen.paint;
   const shown = leftOut.slice(0, LEFT_OUT_SHOWN).map(({ path, why }) => dim(`  ${oneLine(path)}: ${oneLine(why)}`));
   const rest =

@@ -43,7 +43,7 @@ const CHUNK_BYTES = 1024 * 1024;
 
 type File = Extract<Entry, { readonly kind: "file" }>;
 
-const isExecutable = (mode: number): boolean => (mode & 0o100) !== 0;
+export const isExecutable = (mode: number): boolean => (mode & 0o100) !== 0;
 
 /** Whether both are the same to the folder: of a file's permissions only whether it can be run belongs to its content. */
 function isAlike(a: Entry | undefined, b: Entry | undefined): boolean {

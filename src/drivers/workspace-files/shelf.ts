@@ -15,12 +15,14 @@ import {
   WORKSPACE_KEPT_SIZES_MAX,
 } from "../../abi/limits.ts";
 import type { Differences, LeftOut } from "../../abi/reports.ts";
+import type { Patch } from "../../ports/workspace.ts";
 import { type Name, namesOf, openRoot, ownerOf, shownPath, using } from "./beneath.ts";
 import { changesOf } from "./changes.ts";
 import { check, toWrite, write } from "./commit.ts";
 import { syncFileSystem } from "./disk.ts";
 import { Objects } from "./objects.ts";
 import { readSnapshots, type Record, removeSnapshot, writeRecord, writeSnapshot } from "./record.ts";
+import { patchOf } from "./patch.ts";
 import { restore } from "./restore.ts";
 import { type FileCache, type Kept, scan } from "./scan.ts";
 import { type Difference, differences, isAtOrBelow } from "./tree.ts";
@@ -152,6 +154,14 @@ export class Shelf {
     const before = this.#stateAt(from);
     const { tree, leftOut } = this.within((root) => this.#keep(root, true));
     return this.#told(this.#between(before, tree), [...this.#record.leftOut, ...leftOut], true);
+  }
+
+  patch(from: number | null): Patch {
+    const before = this.#stateAt(from);
+    const { tree, leftOut } = this.within((root) => this.#keep(root, true));
+    const all = this.#between(before, tree);
+    const { leftOut: told } = this.#told([], [...this.#record.leftOut, ...leftOut]);
+    return { patch: patchOf(all, this.#objects), leftOut: told };
   }
 
   /** What stands here and nowhere else, without lines. What was kept for looking at it is let go of again. */

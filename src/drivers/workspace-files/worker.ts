@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type ErrorRecord, errorRecord, OsError } from "../../abi/errors.ts";
 import type { Differences } from "../../abi/reports.ts";
-import type { CommitOptions, FileEntry, WorkspaceState } from "../../ports/workspace.ts";
+import type { CommitOptions, FileEntry, Patch, WorkspaceState } from "../../ports/workspace.ts";
 import { asOsError } from "./beneath.ts";
 import { listFolder, readFile, removeFile, writeFile } from "./files.ts";
 import { Keeper, type KeeperOptions, type Making, type Place } from "./keeper.ts";
@@ -12,6 +12,7 @@ export type Orders = {
   readonly snapshot: (pid: string, call: number) => boolean;
   readonly snapshots: (pid: string) => readonly number[];
   readonly diff: (pid: string, from: number | null) => Differences;
+  readonly patch: (pid: string, from: number | null) => Patch;
   readonly commit: (pid: string, options: CommitOptions) => Differences;
   readonly rollback: (pid: string, to: number | null) => Differences;
   readonly read: (pid: string, path: string, bytesMax?: number) => Uint8Array;
@@ -50,6 +51,7 @@ const ORDERS: Orders = {
   snapshot: (pid, call) => kept().shelf(pid).snapshot(call),
   snapshots: (pid) => kept().shelf(pid).snapshots,
   diff: (pid, from) => kept().shelf(pid).diff(from),
+  patch: (pid, from) => kept().shelf(pid).patch(from),
   commit: (pid, options) => kept().commit(pid, options),
   rollback: (pid, to) => kept().shelf(pid).rollback(to),
   read: (pid, path, bytesMax) =>

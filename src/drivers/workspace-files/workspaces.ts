@@ -100,6 +100,7 @@ class FileWorkspaces implements Workspaces {
   }
 
   diff = (pid: ProcessId, from: number | null) => this.#briefly(pid, () => this.#order("diff", pid, from));
+  patch = (pid: ProcessId, from: number | null) => this.#briefly(pid, () => this.#order("patch", pid, from));
   snapshots = (pid: ProcessId) => this.#briefly(pid, () => this.#order("snapshots", pid));
   commit = (pid: ProcessId, options: CommitOptions = {}) =>
     this.#briefly(pid, () => this.#order("commit", pid, options));
