@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { cwd } from "node:process";
 import { OsError } from "./abi/errors.ts";
 import type { Booted } from "./boot.ts";
-import type { CliHost, Embedded, Serving } from "./cli/host.ts";
+import type { CliHost, Embedded, OnNotice, Serving } from "./cli/host.ts";
 import { runCli } from "./cli/cli.ts";
 import { waitForBrowser } from "./drivers/browser/browser.ts";
 import { type Project, readConfig } from "./drivers/config-file/config.ts";
@@ -16,14 +16,13 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
   version: string;
 };
 const environment = process.env;
-const onNotice = (message: string): void => void process.stderr.write(`${message}\n`);
 
 const projectOf = (config: string | undefined): Promise<Project> =>
   readConfig(cwd(), config ?? environment["REEVE_CONFIG"]);
 
 async function up(
   project: Project,
-  run: boolean,
+  { run, onNotice }: { readonly run: boolean; readonly onNotice: OnNotice },
 ): Promise<{ booted: Booted; fetch: (request: Request) => Promise<Response>; token: string }> {
   // The parts take longer to load than all else that a command does. Those that talk to a server do without.
   const [{ boot }, { createHttpApi }] = await Promise.all([import("./boot.ts"), import("./gateway/http.ts")]);
@@ -42,10 +41,10 @@ async function up(
   }
 }
 
-async function embed({ config, run }: { config?: string; run: boolean }): Promise<Embedded> {
-  const { booted, fetch, token } = await up(await projectOf(config), run);
+const embed: CliHost["embed"] = async ({ config, run, onNotice }): Promise<Embedded> => {
+  const { booted, fetch, token } = await up(await projectOf(config), { run, onNotice });
   return { fetch, token, notices: booted.notices, close: booted.close };
-}
+};
 
 /** No server is there to talk to, so it is a command with a kernel of its own that has the folder open. */
 function busyWithCommand({ data }: OsError): OsError {
@@ -59,10 +58,10 @@ function busyWithCommand({ data }: OsError): OsError {
   );
 }
 
-async function serve({ config, port }: { config?: string; port?: number }): Promise<Serving> {
+const serve: CliHost["serve"] = async ({ config, port, onNotice }): Promise<Serving> => {
   const project = await projectOf(config);
   // The port is taken before anything is run: a server that nobody can reach must not act.
-  const { booted, fetch, token } = await up(project, false);
+  const { booted, fetch, token } = await up(project, { run: false, onNotice });
   try {
     const { listen } = await import("./gateway/listen.ts");
     const server = await listen({ fetch, port: port ?? project.config.server.port, clock: systemClock });
@@ -78,7 +77,7 @@ async function serve({ config, port }: { config?: string; port?: number }): Prom
     await booted.close();
     throw error;
   }
-}
+};
 
 async function locate({ config }: { config?: string }): Promise<{ url: string; token: string } | null> {
   const project = await projectOf(config);

@@ -4,6 +4,7 @@ import { STATUS } from "./exit-status.ts";
 import type { CliHost } from "./host.ts";
 import { openSession, type Session } from "./session.ts";
 import { Screen } from "./terminal/screen.ts";
+import { plain } from "./terminal/text.ts";
 
 export type GlobalOptions = { readonly config?: string; readonly json?: boolean; readonly color?: boolean };
 
@@ -58,9 +59,12 @@ export class Context {
     return !this.json && this.host.stdin.isTTY === true && this.host.stdout.isTTY === true;
   }
 
+  /** Shows what comes unasked, on standard error. Its words may be of anybody. */
+  readonly notice = (message: string): void => this.screen.message(plain(this.said(message)));
+
   /** Runs `use` with a session, and closes that in any case. */
   async session<T>(run: boolean, use: (session: Session) => Promise<T>): Promise<T> {
-    const session = await openSession(this.host, { config: this.config, run });
+    const session = await openSession(this.host, { config: this.config, run, onNotice: this.notice });
     try {
       return await use(session);
     } finally {

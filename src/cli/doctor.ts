@@ -32,10 +32,10 @@ async function inspect(
   full: boolean,
 ): Promise<{ readonly found: Inspected; readonly server: string | null }> {
   try {
-    return await context.session(false, async ({ client, server }) => ({
-      found: await client.system.inspect({ full }),
-      server,
-    }));
+    return await context.session(false, async ({ client, server }) => {
+      context.screen.progress("trying to get out of each sandbox");
+      return { found: await client.system.inspect({ full }), server };
+    });
   } catch (error) {
     if (!OsError.is(error) || error.code === "internal") throw error;
     return {

@@ -49,6 +49,7 @@ export const exec: CliCommand = {
   act: (context, args, options) =>
     context.session(!flag(options, "detach"), async (session) => {
       tellNotices(context, session);
+      context.screen.progress("starting");
       const name = textOption(options, "class") as Class | undefined;
       const from = textOption(options, "workspace");
       const { pid } = await session.client.process.exec({

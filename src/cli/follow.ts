@@ -8,6 +8,7 @@ import { attend } from "./process/attend.ts";
 import { summaryDocument, summaryLines, type Summary } from "./process/summary.ts";
 import { View } from "./process/view.ts";
 import type { Session } from "./session.ts";
+import { plain } from "./terminal/text.ts";
 
 export type FollowingOptions = {
   readonly pid: ProcessId;
@@ -62,7 +63,7 @@ export function statusOf({ row, why }: Summary): number {
 /** Tells the notices of a system that was booted for this command. */
 export function tellNotices(context: Context, session: Session): void {
   for (const notice of session.notices) {
-    if (context.json) context.screen.message(notice);
-    else context.screen.line(context.screen.paint.dim(notice));
+    if (context.json) context.notice(notice);
+    else context.screen.line(context.screen.paint.dim(plain(context.said(notice))));
   }
 }

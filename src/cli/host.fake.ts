@@ -7,7 +7,7 @@ import { createHttpApi, type HttpApi } from "../gateway/http.ts";
 import { listen } from "../gateway/listen.ts";
 import { FAKE_NOW_MS, FakeSystem } from "../gateway/system.fake.ts";
 import { runCli } from "./cli.ts";
-import type { CliHost } from "./host.ts";
+import type { CliHost, OnNotice } from "./host.ts";
 
 class Captured extends Writable {
   text = "";
@@ -63,6 +63,8 @@ export class FakeHost implements CliHost {
   /** What was booted, and what was closed again. */
   readonly booted: string[] = [];
   notices: string[] = [];
+  /** What the system that was booted says unasked. */
+  tells: OnNotice = () => undefined;
   bootError: OsError | undefined;
   readonly #api: HttpApi;
   readonly #server: boolean;
@@ -81,8 +83,9 @@ export class FakeHost implements CliHost {
     });
   }
 
-  readonly embed: CliHost["embed"] = async ({ config, run }) => {
+  readonly embed: CliHost["embed"] = async ({ config, run, onNotice }) => {
     if (this.bootError !== undefined) throw this.bootError;
+    this.tells = onNotice;
     this.booted.push(`embed ${run ? "run" : "read"}${config === undefined ? "" : ` ${config}`}`);
     return {
       fetch: this.#api.fetch,

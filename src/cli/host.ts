@@ -7,6 +7,9 @@ import type { Readable, Writable } from "node:stream";
 export type TerminalInput = Readable & { readonly isTTY?: boolean };
 export type TerminalOutput = Writable & { readonly isTTY?: boolean; readonly columns?: number };
 
+/** Hears what no caller waits for: trouble, and what agents and servers write. It is text of others, and may come at any time. */
+export type OnNotice = (message: string) => void;
+
 /** A system in this process. */
 export type Embedded = {
   readonly fetch: (request: Request) => Promise<Response>;
@@ -42,9 +45,9 @@ export interface CliHost {
    * it is in; an operator's calls are answered all the same, signals and decisions included.
    * Rejects with `config_invalid`, `store_busy`, `store_failed`.
    */
-  embed(options: { readonly config?: string; readonly run: boolean }): Promise<Embedded>;
+  embed(options: { readonly config?: string; readonly run: boolean; readonly onNotice: OnNotice }): Promise<Embedded>;
   /** Starts the server. Rejects as `embed` does, and with `address_in_use`. */
-  serve(options: { readonly config?: string; readonly port?: number }): Promise<Serving>;
+  serve(options: { readonly config?: string; readonly port?: number; readonly onNotice: OnNotice }): Promise<Serving>;
   /** The running server that owns the project's data folder, if there is one. */
   locate(options: { readonly config?: string }): Promise<{ readonly url: string; readonly token: string } | null>;
   readonly version: string;

@@ -5,10 +5,10 @@ import { numberOption, textOption, wholeNumber, type CliCommand } from "./comman
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";
 import { resolveProcess } from "./process/ids.ts";
-import { decisions, requestFacts } from "./process/request.ts";
+import { decisions, questionText, requestFacts } from "./process/request.ts";
 import { count } from "./terminal/figures.ts";
 import { pairs } from "./terminal/table.ts";
-import { indent, oneLine, plain } from "./terminal/text.ts";
+import { indent, oneLine } from "./terminal/text.ts";
 
 const LIMIT = 100;
 
@@ -53,5 +53,5 @@ export function requestLines(context: Context, item: InboxItem, size: { readonly
     ...options,
     ["type", decisions(context, item).join("\n")] as const,
   ];
-  return [`${yellow(item.request)}  ${bold(plain(item.question))}`, ...pairs(facts, dim).map((line) => indent(line))];
+  return [`${yellow(item.request)}  ${bold(questionText(item))}`, ...pairs(facts, dim).map((line) => indent(line))];
 }

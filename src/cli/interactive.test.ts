@@ -225,3 +225,23 @@ test("progress is drawn on standard error and wiped", async () => {
   expect(err.endsWith("\r\u001b[2K")).toBe(true);
   expect(bare(out)).not.toContain("working");
 });
+
+test("it is seen at once that something starts, and what comes unasked stands on lines of its own", async () => {
+  const begun = Promise.withResolvers<void>();
+  host.system.scripts.set("slow", async (process) => {
+    await begun.promise;
+    process.exits({ how: "completed", result: 1 });
+  });
+  const { system } = host;
+  const operate = system.operate.bind(system);
+  system.operate = async (name, args, by) => {
+    if (name === "process.spawn") await expect.poll(() => bare(host.stderr.text)).toContain("starting");
+    return operate(name, args, by);
+  };
+  const ended = host.reeve("run", "slow");
+  await expect.poll(() => bare(host.stderr.text)).toContain("working");
+  host.tells("p_1: \u001b]0;owned\u0007\u001b[2Jout, see `reeve tools`");
+  begun.resolve();
+  const { err } = await ended;
+  expect(err).toContain("\r\u001b[2Kp_1: \\u001b]0;owned\\u0007\\u001b[2Jout, see `npx reeve tools`\n");
+});

@@ -303,6 +303,20 @@ describe("show, journal, inbox", () => {
   });
 });
 
+describe("what a request asks", () => {
+  test("an argument with line breaks cannot pass for a fact of the request", async () => {
+    const process = host.system.create("refunds");
+    const question = "Refund 5.00 EUR\n  what  approval · shop.look · read";
+    host.system.open(process, { kind: "approval", question, tool: "shop.refund", args: {}, effect: "destroy" });
+    host.system.open(process, { kind: "question", question: "Which?\n  what  approval" });
+    const { out } = await host.reeve("inbox");
+    expect(out).toContain(
+      "Refund 5.00 EUR what approval · shop.look · read\n  what  approval · shop.refund · destroy\n",
+    );
+    expect(out).toContain("Which?\n      what  approval\n  what  question\n");
+  });
+});
+
 describe("ids", () => {
   test("a unique beginning will do, an ambiguous one lists the candidates", async () => {
     for (let at = 0; at < 2; at += 1) host.system.create("refunds");

@@ -67,6 +67,7 @@ export const run: CliCommand = {
     const detach = flag(options, "detach");
     return context.session(!detach, async (session) => {
       tellNotices(context, session);
+      context.screen.progress("starting");
       const { pid } = await session.client.process.spawn(spawn);
       if (detach) return started(context, session, pid);
       if (!context.json) showStart(context, spawn, pid);

@@ -1,7 +1,7 @@
 // One command's way to the system: the running server if there is one, else a kernel in this process.
 import type { Client } from "../sdk/client.ts";
 import { createClient } from "../sdk/client.ts";
-import type { CliHost } from "./host.ts";
+import type { CliHost, OnNotice } from "./host.ts";
 
 export type Session = {
   readonly client: Client;
@@ -18,10 +18,11 @@ export type SessionOptions = {
   readonly config: string | undefined;
   /** Whether processes may go on in this process, if there is no server. */
   readonly run: boolean;
+  readonly onNotice: OnNotice;
 };
 
 /** Rejects with the errors of `CliHost.embed`. */
-export async function openSession(host: CliHost, { config, run }: SessionOptions): Promise<Session> {
+export async function openSession(host: CliHost, { config, run, onNotice }: SessionOptions): Promise<Session> {
   const where = config === undefined ? {} : { config };
   const name = host.env["REEVE_ACTOR"];
   const actor = name === undefined || name === "" ? {} : { actor: name };
@@ -34,7 +35,7 @@ export async function openSession(host: CliHost, { config, run }: SessionOptions
       close: () => Promise.resolve(),
     };
   }
-  const embedded = await host.embed({ ...where, run });
+  const embedded = await host.embed({ ...where, run, onNotice });
   const client = createClient({ url: EMBEDDED_URL, token: embedded.token, fetch: embedded.fetch, ...actor });
   return { client, server: null, notices: embedded.notices, close: () => embedded.close() };
 }

@@ -32,7 +32,11 @@ export const up: CliCommand = {
     const interrupted = Promise.withResolvers<void>();
     const unlisten = context.interrupts.listen(interrupted.resolve);
     const port = numberOption(options, "port");
-    const serving = await context.host.serve({ ...where, ...(port === undefined ? {} : { port }) });
+    const serving = await context.host.serve({
+      ...where,
+      ...(port === undefined ? {} : { port }),
+      onNotice: context.notice,
+    });
     try {
       await announce(context, serving);
       await interrupted.promise;

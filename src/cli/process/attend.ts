@@ -30,6 +30,8 @@ export type AttendOptions = {
 /** After this long without an event it is looked who waits for whom. */
 const QUIET_MS = 400;
 
+const WORKING = "working";
+
 /** Resolves with how the process stands at the end. Rejects with the client's errors and `timeout`. */
 export async function attend(context: Context, session: Session, options: AttendOptions): Promise<Summary> {
   const attendance = new Attendance(context, session, options);
@@ -85,9 +87,14 @@ class Attendance {
       const taken = await this.#feed.take(QUIET_MS);
       if (this.#left.signal.aborted) return this.#interrupted();
       if (taken.kind === "end") return this.#summary("exited");
-      if (taken.kind === "item") this.#options.show(taken.item);
+      if (taken.kind === "item") this.#show(taken.item);
       else if (await this.#isOver()) return this.#summary("waiting");
     }
+  }
+
+  #show(item: Followed): void {
+    this.#context.screen.progress(WORKING);
+    this.#options.show(item);
   }
 
   /** Whether to look no longer: nothing can go on from here, or the process has exited and its last events have come. */
@@ -197,5 +204,5 @@ function progressText({ self, requests }: Standing): string {
   if (self.state === "stopped") return "stopped";
   if (requests.length > 0) return `waits for a human: ${requests.map(({ request }) => request).join(", ")}`;
   if (self.waits.length > 0) return `waits: ${waitsText(self.waits)}`;
-  return self.state === "ready" ? "waits for its turn to run" : "working";
+  return self.state === "ready" ? "waits for its turn to run" : WORKING;
 }

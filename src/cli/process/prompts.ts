@@ -7,9 +7,9 @@ import { isCancel, select, text } from "@clack/prompts";
 import type { Decision, InboxItem } from "../../abi/requests.ts";
 import { jsonOrText, type Context } from "../context.ts";
 import { dimension, DIMENSIONS, shortOf, type Dimension } from "./budget.ts";
-import { requestFacts } from "./request.ts";
+import { questionText, requestFacts } from "./request.ts";
 import { pairs } from "../terminal/table.ts";
-import { indent, oneLine, plain } from "../terminal/text.ts";
+import { indent, oneLine } from "../terminal/text.ts";
 
 /** A decision; `later` leaves it in the inbox; `leave` is Ctrl-C. */
 export type Answered = Decision | "later" | "leave";
@@ -39,7 +39,7 @@ function showRequest({ context, item }: Asking): void {
   const { screen } = context;
   const { dim, bold, yellow } = screen.paint;
   screen.line();
-  screen.line(`${yellow("?")} ${bold(plain(item.question))}`);
+  screen.line(`${yellow("?")} ${bold(questionText(item))}`);
   for (const line of pairs([["id", item.request], ...requestFacts(context, item)], dim)) screen.line(indent(line));
 }
 

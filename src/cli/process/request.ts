@@ -17,6 +17,13 @@ const TAKEN_COLUMNS = 11;
 /** Lines of a preview in a list of many requests. */
 const SHORT_LINES = 5;
 
+/**
+ * What is asked, as a heading. Only a question of an agent has lines of its own; they begin further in, so that none passes for
+ * a fact. In every other kind line breaks come from arguments.
+ */
+export const questionText = ({ kind, question }: InboxItem): string =>
+  kind === "question" ? plain(question.trim()).split("\n").join("\n    ") : oneLine(question);
+
 /** The facts of a request, broken to the terminal's width. `short`: of what it would do, the beginning. */
 export function requestFacts(
   context: Context,
