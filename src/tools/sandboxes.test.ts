@@ -238,6 +238,25 @@ test("run hands over the input and gathers what is said; an aborted signal kills
   expect(finished.exit.kind).toBe("killed");
 });
 
+test("what is said is heard as it comes, in whole characters, before the end", async () => {
+  const driver = new FakeDriver("p", "process");
+  const heard: string[] = [];
+  const sign = Buffer.from("é");
+  driver.once("started", () => driver.started[0]!.stdout.write(Buffer.concat([Buffer.from("a"), sign.subarray(0, 1)])));
+  const finished = facade([driver]).run(spec(), {
+    signal: new AbortController().signal,
+    onOutput: (text) => {
+      heard.push(text);
+      const process = driver.started[0]!;
+      if (text === "a") process.stdout.write(sign.subarray(1));
+      else if (text === "é") process.stderr.write("oh");
+      else process.end();
+    },
+  });
+  expect(await finished).toMatchObject({ stdout: "aé", stderr: "oh" });
+  expect(heard).toEqual(["a", "é", "oh"]);
+});
+
 test("a full report tests anew, and its verdict holds from then on", async () => {
   const driver = new FakeDriver("p", "process");
   const failing: string[] = [];

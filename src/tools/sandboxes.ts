@@ -69,13 +69,14 @@ class TestedSandboxes implements Sandboxes {
     }
   }
 
-  async run(
-    spec: SandboxSpec,
-    { input, signal }: { readonly input?: string | undefined; readonly signal: AbortSignal },
-  ): Promise<Finished> {
+  async run(spec: SandboxSpec, { input, signal, onOutput }: Parameters<Sandboxes["run"]>[1]): Promise<Finished> {
     const running = await this.start(spec, { signal });
     running.stdin.end(input ?? "");
-    const [exit, stdout, stderr] = await Promise.all([running.exit, textOf(running.stdout), textOf(running.stderr)]);
+    const [exit, stdout, stderr] = await Promise.all([
+      running.exit,
+      textOf(running.stdout, onOutput),
+      textOf(running.stderr, onOutput),
+    ]);
     return { exit, stdout, stderr };
   }
 
@@ -180,11 +181,18 @@ async function untested(driver: Sandbox, atMs: number, error: unknown): Promise<
   };
 }
 
-/** All that a stream says until it ends or breaks off. */
-function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+/** All that a stream says until it ends or breaks off. `hear` is told as it comes, in whole characters. */
+function textOf(stream: NodeJS.ReadableStream, hear?: (text: string) => void): Promise<string> {
   const chunks: Buffer[] = [];
   const { promise, resolve } = Promise.withResolvers<string>();
-  stream.on("data", (chunk: Buffer | string) => chunks.push(Buffer.from(chunk)));
+  const decoder = new TextDecoder();
+  stream.on("data", (chunk: Buffer | string) => {
+    const bytes = Buffer.from(chunk);
+    chunks.push(bytes);
+    if (hear === undefined) return;
+    const text = decoder.decode(bytes, { stream: true });
+    if (text !== "") hear(text);
+  });
   for (const event of ["end", "close", "error"]) stream.once(event, () => resolve(Buffer.concat(chunks).toString()));
   return promise;
 }
