@@ -9,6 +9,7 @@ import { createSnippets } from "./drivers/sandbox-quickjs/snippets.ts";
 import { createSelfTest } from "./drivers/selftest/selftest.ts";
 import { systemClock } from "./drivers/system/clock.ts";
 import { createWorkspaces } from "./drivers/workspace-files/workspaces.ts";
+import { sharesOf } from "./linux/uids.ts";
 import type { Egress, EgressLog } from "./ports/egress.ts";
 import type { Sandboxes, Snippets } from "./ports/sandbox.ts";
 import type { Workspaces } from "./ports/workspace.ts";
@@ -34,7 +35,8 @@ export type Surroundings = {
 
 export function isolationOf({ project, folder, version, environment }: Surroundings): Isolation {
   const { sandbox, secrets, egress: bounds } = project.config;
-  const { containers, others } = sharedOut(sandbox.uids);
+  const { containers, servers, others } = sharesOf(sandbox.uids);
+  const lasting = { file: join(folder, "sandbox-users.json"), range: servers };
   const secretOf = (name: string): string | undefined => environment[secrets[name]?.from ?? ""];
   const egress = createEgress({ secrets, secretOf, doorBytesMax: bounds.doorBytesMax });
   const sandboxes = createSandboxes({
@@ -42,9 +44,10 @@ export function isolationOf({ project, folder, version, environment }: Surroundi
       createBubblewrap({
         folder: join(folder, "sandboxes"),
         uids: others,
+        lasting,
         warm: { shell: 0, python: 0, node: 0, ...sandbox.warm },
       }),
-      createOci({ folder: join(folder, "containers"), uids: containers, ...sandbox.oci }),
+      createOci({ folder: join(folder, "containers"), uids: containers, lasting, ...sandbox.oci }),
     ],
     selfTest: createSelfTest({
       folder: join(folder, "selftest"),
@@ -74,12 +77,4 @@ export function isolationOf({ project, folder, version, environment }: Surroundi
       await Promise.all([egress.close(), workspaces.close()]);
     },
   };
-}
-
-type Uids = { readonly from: number; readonly to: number };
-
-/** Containers have ids that nothing else has; workspaces share theirs with the sandboxes that work in them. */
-function sharedOut({ from, to }: Uids): { readonly containers: Uids; readonly others: Uids } {
-  const count = Math.floor((to - from + 1) / 8);
-  return { containers: { from, to: from + count - 1 }, others: { from: from + count, to } };
 }

@@ -168,6 +168,14 @@ const sourceSchema = z.discriminatedUnion("type", [
 ]);
 export type SourceConfig = z.infer<typeof sourceSchema>;
 
+/** Above what machines give to services of their own; the last number means none. */
+const userId = z
+  .int()
+  .min(1000)
+  .max(2 ** 32 - 2);
+/** An eighth is for containers, which take two each. */
+const UIDS_MIN = 64;
+
 const sourceName = z
   .string()
   .regex(/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}$/, "is not a name (letters, digits, _ -; at most 32)");
@@ -197,9 +205,10 @@ export const configSchema = z.strictObject({
       concurrency: z.int().positive().max(10_000).default(16),
       /** Sandboxes kept started for the next job of the same kind in the same workspace, by interpreter. */
       warm: z.partialRecord(z.enum(["shell", "python", "node"]), z.int().nonnegative().max(64)).default({}),
-      /** User ids of the machine that sandboxes run under, one each; taken where Reeve runs as root. */
+      /** User ids of the machine that sandboxes run under, one each, and nothing else; taken where Reeve runs as root. */
       uids: z
-        .strictObject({ from: z.int().min(1000).default(200_000), to: z.int().min(1000).default(265_535) })
+        .strictObject({ from: userId.default(200_000), to: userId.default(265_535) })
+        .refine(({ from, to }) => to - from + 1 >= UIDS_MIN, `holds fewer than ${UIDS_MIN} ids`)
         .prefault({}),
       /** The container runtime, if not the first of these that works, and the image: an unpacked root folder with a /bin/sh. Nothing is ever fetched. */
       oci: z

@@ -1,9 +1,10 @@
 // What a spec names of the machine, opened and checked, and the user id that it is used under.
-import { chownSync, closeSync, lchownSync, lstatSync, readdirSync, type Stats } from "node:fs";
+import { chownSync, closeSync, lchownSync, lstatSync, readdirSync } from "node:fs";
 import { lchown, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { OsError } from "../abi/errors.ts";
 import type { Mount, SandboxSpec } from "../ports/sandbox.ts";
+import { lastingUserOf, type LastingUsersOptions } from "./lasting-users.ts";
 import { checkSockets, checkTarget, openSource, type Source } from "./mounts.ts";
 import type { Uids } from "./uids.ts";
 
@@ -19,13 +20,20 @@ export type Places = {
   giveBack(): void;
 };
 
-/** Rejects with `invalid_argument` for what cannot be used; nothing is then open. */
-export async function openPlaces(spec: SandboxSpec, uids: Uids | undefined): Promise<Places> {
+/** Where Reeve may give sandboxes users of their own. */
+export type Users = {
+  readonly uids: Uids;
+  /** Absent where none of them lasts. */
+  readonly lasting: LastingUsersOptions | undefined;
+};
+
+/** Rejects with `invalid_argument` for what cannot be used, and as `lastingUserOf` does; nothing is then open. */
+export async function openPlaces(spec: SandboxSpec, users: Users | undefined): Promise<Places> {
   const open: number[] = [];
   let uid: number | undefined;
   const close = (): void => open.splice(0).forEach(closeSync);
   const giveBack = (): void => {
-    if (uid !== undefined) uids?.giveBack(uid);
+    if (uid !== undefined) users?.uids.giveBack(uid);
     uid = undefined;
   };
   const take = (what: string, path: string): Source => {
@@ -42,9 +50,9 @@ export async function openPlaces(spec: SandboxSpec, uids: Uids | undefined): Pro
       return { ...mount, source: take("mount", mount.from) };
     });
     if (spec.mounts.length > 0) checkSockets(spec.mounts);
-    if (uids !== undefined) {
-      uid = workspace === undefined ? uids.take() : userOf(spec, workspace, uids);
-      for (const { from, access, source } of mounts) checkRights(from, access, source.stats);
+    if (users !== undefined) {
+      uid = userOf(spec, workspace, users);
+      for (const mount of mounts) checkRights(mount, spec.lastingUser === undefined ? undefined : uid);
       if (workspace !== undefined && workspace.stats.uid !== uid) await giveTo(spec.workspace?.folder ?? "", uid);
       if (spec.door !== undefined) admit(spec.door.folder, uid);
     }
@@ -63,10 +71,15 @@ export async function openPlaces(spec: SandboxSpec, uids: Uids | undefined): Pro
   }
 }
 
-/** The user that the workspace names, or the one that its folder keeps. Never root: what is root's is given away. */
-function userOf({ workspace }: SandboxSpec, { path, stats }: Source, uids: Uids): number {
-  const named = workspace?.uid ?? 0;
-  return named === 0 ? uids.takeFor(path, stats.uid) : named;
+/** The one that lasts, or that the workspace names, or that its folder keeps, or a new one. Never root: what is root's is given away. */
+function userOf(spec: SandboxSpec, workspace: Source | undefined, { uids, lasting }: Users): number {
+  if (spec.lastingUser !== undefined) {
+    if (lasting === undefined) throw invalid(`nothing keeps the user id of ${spec.lastingUser} here.`);
+    return lastingUserOf(spec.lastingUser, lasting);
+  }
+  if (workspace === undefined) return uids.take();
+  const named = spec.workspace?.uid ?? 0;
+  return named === 0 ? uids.takeFor(workspace.path, workspace.stats.uid) : named;
 }
 
 const invalid = (what: string): OsError =>
@@ -80,13 +93,18 @@ function checkText({ command, env, cwd, door }: SandboxSpec): void {
   if (cwd !== undefined && !cwd.startsWith("/")) throw invalid(`its working folder ${cwd} is not an absolute path.`);
 }
 
-/** Sandboxes have user ids of their own, which belong to no group: what is not open to all is closed to them. */
-function checkRights(from: string, access: Mount["access"], stats: Stats): void {
+type Shown = Pick<Mount, "from" | "access"> & { readonly source: Source };
+
+/** Sandboxes have user ids of their own, which belong to no group but that of the same number: what is not open to these, or to all, is closed to them. */
+function checkRights({ from, access, source: { stats } }: Shown, lasting: number | undefined): void {
   const needed = (stats.isDirectory() ? 0o5 : 0o4) | (access === "write" ? 0o2 : 0);
-  if ((stats.mode & needed) === needed) return;
-  const letters = access === "write" ? "o+rwX" : "o+rX";
+  const place = stats.uid === lasting ? 6 : stats.gid === lasting ? 3 : 0;
+  if (((stats.mode >> place) & needed) === needed) return;
+  const letters = access === "write" ? "rwX" : "rX";
+  const toAll = `Open it to all (\`chmod -R o+${letters} ${from}\`)`;
+  const toOne = `Give it to the group that this one has at every start (\`chgrp -R ${lasting} ${from} && chmod -R g+${letters} ${from}\`), open it to all (\`chmod -R o+${letters} ${from}\`)`;
   throw invalid(
-    `the mount ${from} is not open to other users, and sandboxes run under user ids of their own. Open it (\`chmod -R ${letters}\`), or run Reeve as the user that owns it.`,
+    `the mount ${from} is closed to it, since sandboxes run under user ids of their own. ${lasting === undefined ? toAll : toOne}, or run Reeve as the user that owns it.`,
   );
 }
 

@@ -10,6 +10,19 @@ import { OsError } from "../abi/errors.ts";
 
 export type UidRange = { readonly from: number; readonly to: number };
 
+export type Shares = { readonly containers: UidRange; readonly servers: UidRange; readonly others: UidRange };
+
+/** Containers, and servers in whatever sandbox they run, have ids that nothing else has; workspaces share theirs with the sandboxes that work in them. */
+export function sharesOf({ from, to }: UidRange): Shares {
+  const count = Math.floor((to - from + 1) / 8);
+  const [first, second] = [from + count, from + 2 * count];
+  return {
+    containers: { from, to: first - 1 },
+    servers: { from: first, to: second - 1 },
+    others: { from: second, to },
+  };
+}
+
 export class Uids {
   readonly #range: UidRange;
   readonly #firstOfWorkspaces: number;
@@ -73,7 +86,7 @@ const exhausted = (range: UidRange, size: number): OsError =>
   );
 
 /** FNV-1a: the same folder begins its search at the same id in every run. */
-function hashOf(text: string): number {
+export function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193) >>> 0;
   return hash;

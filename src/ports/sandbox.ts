@@ -35,6 +35,11 @@ export type SandboxSpec = {
       }
     | undefined;
   readonly limits: SandboxLimits;
+  /**
+   * Under this name its user id is kept, from one start to the next and from one run of Reeve to the next: what it writes under a mount is
+   * its own again, and nobody else's. It counts before what the workspace says. Absent: an id for this start.
+   */
+  readonly lastingUser?: string | undefined;
   /** Lives as long as Reeve may, and is bounded by whoever starts it: it does not count among the sandboxes at once. */
   readonly lasting?: boolean | undefined;
   /** Its way out. Absent: none. */

@@ -7,6 +7,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -64,7 +65,8 @@ export async function sandboxConformance(driver: SandboxDriver): Promise<void> {
   /** Each driver has a folder of its own, as in different data folders. */
   const options = (): Readonly<Record<string, unknown>> => {
     made += 1;
-    return { folder: join(folder, `driver-${made}`), ...driver.options };
+    const lasting = { file: join(folder, "users.json"), range: { from: 310_000, to: 310_099 } };
+    return { folder: join(folder, `driver-${made}`), lasting, ...driver.options };
   };
   const make = (): Sandbox => driver.create(options() as never);
   const trial = make();
@@ -100,6 +102,8 @@ export async function sandboxConformance(driver: SandboxDriver): Promise<void> {
       };
       streams(scene);
       world(scene);
+      const hasUsers = state.layers.some(({ name, inForce }) => name === "unique user ids" && inForce);
+      needs("a Reeve that may give sandboxes users of their own", hasUsers)("users that last", () => users(scene));
       ends(scene);
       deaths(scene, driver, options());
       selfTest(scene);
@@ -207,6 +211,53 @@ function world({ folder, sandbox, spec, run }: Scene): void {
       });
       expect(readFileSync(join(workspace.folder, "file"), "utf8")).toBe("kept\nmore\n");
     });
+  });
+}
+
+function users({ folder, make, sandbox, spec, run }: Scene): void {
+  const LOCKED = "umask 077; echo mine >> /kept/file; cat /kept/file";
+
+  it("lets a name change what it wrote, in the next sandbox and in that of the next run, and nobody else", async () => {
+    const mounts = [{ from: join(folder, "kept"), to: "/kept", access: "write" }] as const;
+    mkdirSync(mounts[0].from);
+    chmodSync(mounts[0].from, 0o777);
+    const of = (lastingUser: string | undefined): Promise<Ended> => run(LOCKED, { mounts, lastingUser });
+    expect((await of("tools.notes")).stdout).toBe("mine\n");
+    expect((await of("tools.notes")).stdout).toBe("mine\nmine\n");
+    for (const other of ["tools.other", undefined]) expect((await of(other)).stdout).toBe("");
+    const next = make();
+    try {
+      const running = await next.start(spec(LOCKED, { mounts, lastingUser: "tools.notes" }));
+      expect((await gather(running)).stdout).toBe("mine\nmine\nmine\n");
+    } finally {
+      await next.close();
+    }
+  });
+
+  it("lets two sandboxes of a name work on the same at once", async () => {
+    const mounts = [{ from: join(folder, "shared"), to: "/kept", access: "write" }] as const;
+    mkdirSync(mounts[0].from);
+    chmodSync(mounts[0].from, 0o777);
+    const part = { mounts, lastingUser: "tools.notes" };
+    const first = await sandbox().start(spec("umask 077; echo one > /kept/file; echo written; cat", part));
+    await firstWord(first);
+    expect((await run("cat /kept/file; echo two > /kept/file", part)).stdout).toBe("one\n");
+    first.stdin.end();
+    await first.exit;
+    expect(readFileSync(join(folder, "shared/file"), "utf8")).toBe("two\n");
+  });
+
+  it("writes into a folder that was given to its group, whose number a refusal names", async () => {
+    const mounts = [{ from: join(folder, "grouped"), to: "/kept", access: "write" }] as const;
+    mkdirSync(mounts[0].from);
+    chmodSync(mounts[0].from, 0o770);
+    const refused = await run(LOCKED, { mounts, lastingUser: "tools.notes" }).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: "invalid_argument" });
+    const [, id] = /chgrp -R (\d+) /.exec(String(refused)) ?? [];
+    chownSync(mounts[0].from, 0, Number(id));
+    expect((await run(LOCKED, { mounts, lastingUser: "tools.notes" })).stdout).toBe("mine\n");
+    for (const lastingUser of ["tools.other", undefined])
+      await expect(run(LOCKED, { mounts, lastingUser })).rejects.toMatchObject({ code: "invalid_argument" });
   });
 }
 

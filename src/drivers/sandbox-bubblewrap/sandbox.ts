@@ -36,9 +36,10 @@ import { Fronts, inherited, mayExecuteIn } from "./front/fronts.ts";
 import { Meeting } from "./front/meeting.ts";
 import { frontProgram } from "./front/program.ts";
 import { launch, ownEnv, type Launched, type Launcher } from "./launch.ts";
+import type { LastingUsersOptions } from "../../linux/lasting-users.ts";
 import { LooseBounds } from "../../linux/loose-bounds.ts";
 import { isFoundByAll } from "../../linux/mounts.ts";
-import { openPlaces, type Places } from "../../linux/places.ts";
+import { openPlaces, type Places, type Users } from "../../linux/places.ts";
 import { makeRunFolder } from "../../linux/run-folder.ts";
 import { HOME, profileOf, rootOf } from "./profile.ts";
 import { Running, type Bounds } from "../../linux/running.ts";
@@ -51,6 +52,8 @@ export type BubblewrapOptions = {
   /** Reeve's own; what all sandboxes share is put there. Made if it is not there. */
   readonly folder: string;
   readonly uids: UidRange;
+  /** The users that last; without, none does. */
+  readonly lasting?: LastingUsersOptions | undefined;
   /** How many wait, by interpreter. */
   readonly warm?: WarmCounts;
 };
@@ -64,7 +67,8 @@ type Ground = {
   readonly watchdog: Watchdog;
   /** It goes with this run. */
   readonly folder: string;
-  readonly uids: Uids | undefined;
+  /** None where sandboxes have Reeve's own. */
+  readonly users: Users | undefined;
 };
 type Found = { readonly state: DriverState; readonly ground: Ground | undefined };
 
@@ -129,7 +133,7 @@ class BubblewrapSandbox implements Sandbox {
     await sweep(layout);
     const ground = layGround(this.#options, bwrap.path, layout);
     if (typeof ground === "string") return { state: absent(ground), ground: undefined };
-    const layers = layersOf({ uniqueUids: ground.uids !== undefined, layout });
+    const layers = layersOf({ uniqueUids: ground.users !== undefined, layout });
     const lacking = layers.filter(({ inForce }) => !inForce);
     const fingerprint = fingerprintOf({ bwrap, layers, etc: ETC_TEXT, profile: sampleOf(ground.launcher) });
     try {
@@ -158,7 +162,7 @@ class BubblewrapSandbox implements Sandbox {
   }
 
   async #start(ground: Ground, spec: SandboxSpec, waits = false): Promise<Started> {
-    const places = await openPlaces(spec, ground.uids);
+    const places = await openPlaces(spec, ground.users);
     try {
       if (this.#closed) throw unavailable("Reeve is ending.");
       return await this.#launch(ground, spec, { places, waits });
@@ -264,7 +268,7 @@ async function failureOf(running: Running): Promise<OsError> {
 
 /** Or why there is none to stand on, with the remedy. */
 function layGround(
-  { folder, uids }: BubblewrapOptions,
+  { folder, uids, lasting }: BubblewrapOptions,
   bwrap: string,
   layout: ReturnType<typeof readLayout>,
 ): Ground | string {
@@ -298,7 +302,7 @@ function layGround(
     folder: own,
     groups,
     watchdog: new Watchdog(groups?.roots ?? [], own),
-    uids: changesUser ? new Uids(uids, randomInt(2 ** 31)) : undefined,
+    users: changesUser ? { uids: new Uids(uids, randomInt(2 ** 31)), lasting } : undefined,
   };
 }
 

@@ -44,13 +44,14 @@ export class WarmPool {
 
   /** Whether a sandbox that waits could serve it: nothing may be needed that differs from call to call. */
   serves(spec: SandboxSpec): spec is SandboxSpec & { readonly warm: Interpreter } {
-    const { warm, command, mounts, door, channel } = spec;
+    const { warm, command, mounts, door, channel, lastingUser } = spec;
     return (
       warm !== undefined &&
       this.#counts[warm] > 0 &&
       command.length === 3 &&
       mounts.length === 0 &&
       door === undefined &&
+      lastingUser === undefined &&
       channel !== true
     );
   }

@@ -1,12 +1,15 @@
 // What all containers of a run of Reeve with one runtime share: a folder, control groups, user ids, and a shell that outlives Reeve by a moment.
 import { randomInt } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readLayout, type Layout } from "../../linux/cgroup-layout.ts";
-import { Groups, isOver, runName } from "../../linux/cgroup.ts";
+import { Groups, runName } from "../../linux/cgroup.ts";
 import { makeEtc } from "../../linux/etc-folder.ts";
+import type { LastingUsersOptions } from "../../linux/lasting-users.ts";
 import { isFoundByAll } from "../../linux/mounts.ts";
+import type { Users } from "../../linux/places.ts";
+import { makeRunFolder } from "../../linux/run-folder.ts";
 import { Uids, type UidRange } from "../../linux/uids.ts";
 import { Watchdog } from "../../linux/watchdog.ts";
 import type { World } from "./contents/plan.ts";
@@ -18,6 +21,8 @@ export type GroundOptions = {
   /** Reeve's own; what all sandboxes share is put there. Made if it is not there. */
   readonly folder: string;
   readonly uids: UidRange;
+  /** The users that last; without, none does. */
+  readonly lasting?: LastingUsersOptions | undefined;
   /** A folder with an unpacked root; the machine's own programs if absent. */
   readonly image?: string | undefined;
 };
@@ -32,7 +37,7 @@ export type Ground = {
   /** Goes with this run. */
   readonly folder: string;
   /** None where containers have no users of their own. */
-  readonly uids: Uids | undefined;
+  readonly users: Users | undefined;
   containers: number;
 };
 /** Those of an engine stay where they are of no other use here: there its container is kept from devices. */
@@ -49,9 +54,13 @@ export const imageOf = (image: string | undefined): unknown => {
   return { image, ino, mtimeMs };
 };
 
-export function layGround({ folder, uids, image }: GroundOptions, runtime: Runtime, layout: Layout): Ground {
+/** Or why there is none to stand on, with the remedy. */
+export function layGround(options: GroundOptions, runtime: Runtime, layout: Layout): Ground | string {
+  const { folder, uids, lasting, image } = options;
   const name = runName();
-  const own = publicFolder(folder, name);
+  const own = makeRunFolder(folder, name, (made) => isFoundByAll(join(made, "etc")));
+  if (own === undefined)
+    return `Containers need a folder that all users find. Neither ${folder} nor ${tmpdir()} is one: a folder above is closed. Set TMPDIR to one that is.`;
   const etc = join(own, "etc");
   makeEtc(etc);
   writeFileSync(join(etc, "hostname"), "sandbox\n");
@@ -63,20 +72,9 @@ export function layGround({ folder, uids, image }: GroundOptions, runtime: Runti
     groups,
     watchdog: new Watchdog(groups.roots, own),
     folder: own,
-    uids: runtime.ownUsers === 0 ? undefined : new Uids(uids, randomInt(2 ** 31)),
+    users: runtime.ownUsers === 0 ? undefined : { uids: new Uids(uids, randomInt(2 ** 31)), lasting },
     containers: 0,
   };
-}
-
-/** A folder of this run below `folder`, or where users of sandboxes would not find that, another one. Those of runs that are over go. */
-function publicFolder(folder: string, name: string): string {
-  mkdirSync(folder, { recursive: true });
-  for (const old of readdirSync(folder).filter(isOver)) rmSync(join(folder, old), { recursive: true, force: true });
-  chmodSync(folder, 0o711);
-  const own = isFoundByAll(join(folder, name)) ? join(folder, name) : mkdtempSync(join(tmpdir(), "reeve-"));
-  mkdirSync(own, { recursive: true });
-  chmodSync(own, 0o711);
-  return own;
 }
 
 /** After the last container. */

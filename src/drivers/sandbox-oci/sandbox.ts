@@ -123,6 +123,7 @@ class OciSandbox implements Sandbox {
     const layout = layoutFor(runtime);
     await sweep(layout);
     const ground = layGround(this.#options, runtime, layout);
+    if (typeof ground === "string") return { state: none(ground), ground: undefined };
     const layers = layersOf(layout, runtime);
     const { kind, version, carrier } = runtime;
     const fingerprint = fingerprintOf({
@@ -138,7 +139,7 @@ class OciSandbox implements Sandbox {
     } catch (error) {
       await clear(ground);
       if (!OsError.is(error)) throw error;
-      return { state: { posture: "none", layers: [], reason: error.message, fingerprint }, ground: undefined };
+      return { state: none(error.message, fingerprint), ground: undefined };
     }
     const lacking = layers.filter(({ inForce }) => !inForce);
     const reason = lacking.map(({ name, detail }) => `no ${name} (${detail})`).join("; ");
@@ -146,7 +147,7 @@ class OciSandbox implements Sandbox {
   }
 
   async #start(ground: Ground, spec: SandboxSpec, signal: AbortSignal | undefined): Promise<Running> {
-    const places = await openPlaces(spec, ground.uids);
+    const places = await openPlaces(spec, ground.users);
     try {
       if (signal?.aborted === true) throw cancelled("its caller gave up");
       if (this.#closed) throw cancelled("Reeve is ending");
@@ -226,8 +227,8 @@ async function open(ground: Ground, wanted: Wanted): Promise<Opened> {
   const { runtime } = ground;
   const undo: (() => void | Promise<void>)[] = [places.giveBack];
   try {
-    const root = runtime.ownUsers === 2 ? ground.uids?.take() : undefined;
-    const giveRootBack = (): void => (root === undefined ? undefined : ground.uids?.giveBack(root));
+    const root = runtime.ownUsers === 2 ? ground.users?.uids.take() : undefined;
+    const giveRootBack = (): void => (root === undefined ? undefined : ground.users?.uids.giveBack(root));
     const giveBack = (): void => {
       giveRootBack();
       places.giveBack();
@@ -288,7 +289,7 @@ async function letIn(running: Running, { order, container, ground, spec, places 
   if (first === undefined)
     throw unavailable("its first process is not to be seen: it is over, or it runs on another machine than Reeve.");
   container.standsBy(first);
-  checkHeld(first, { uid: plan.ids.job, gid: ground.uids === undefined ? ownGroup() : plan.ids.job });
+  checkHeld(first, { uid: plan.ids.job, gid: ground.users === undefined ? ownGroup() : plan.ids.job });
   checkMounts(first, places);
   group.admit(first);
   const { processes } = ground.runtime.counted;
@@ -309,9 +310,7 @@ const unavailable = (reason: string): OsError =>
     data: { level: "container", drivers: [{ name: "oci", reason }] },
   });
 
-const absent = (reasons: readonly string[]): DriverState => ({
-  posture: "none",
-  layers: [],
-  reason: `${reasons.map((reason) => reason.replace(/\.$/, "")).join("; ")}.`,
-  fingerprint: "",
-});
+const none = (reason: string, fingerprint = ""): DriverState => ({ posture: "none", layers: [], reason, fingerprint });
+
+const absent = (reasons: readonly string[]): DriverState =>
+  none(`${reasons.map((reason) => reason.replace(/\.$/, "")).join("; ")}.`);

@@ -3,6 +3,7 @@
 // Invariants:
 //   B1. What it sees is what visible.ts names, its way out is one door for as long as it lives, and its secrets are placeholders.
 //   B2. A limit that ends it is named.
+//   B3. What it has written is its own again at its next start, and no other server's.
 import type { Readable, Writable } from "node:stream";
 import type { SourceConfig } from "../../abi/config.ts";
 import {
@@ -114,6 +115,7 @@ export const inSandbox =
           },
           mounts: seen.mounts,
           limits: limitsOf(options.limits, grant.limits),
+          lastingUser: `tools.${source}`,
           lasting: true,
           door,
         },

@@ -44,7 +44,11 @@ type More = Partial<McpDeps> & { readonly egress?: Egress };
 
 export function openScene(folder: string, { egress: given, ...more }: More = {}): Scene {
   const own = mkdtempSync(join(tmpdir(), "reeve-scene-"));
-  const driver = createBubblewrap({ folder: own, uids: { from: 300_000, to: 301_000 } });
+  const driver = createBubblewrap({
+    folder: own,
+    uids: { from: 300_000, to: 301_000 },
+    lasting: { file: join(own, "users.json"), range: { from: 301_001, to: 301_100 } },
+  });
   const sandboxes = createSandboxes({
     drivers: [driver],
     selfTest: { run: believed },
