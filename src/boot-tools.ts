@@ -67,6 +67,7 @@ function mcpDeps({ surroundings, isolation }: Parts): McpDeps {
       sandboxes: isolation.sandboxes,
       limits: project.config.sandbox.limits,
       openEntries: (at) => openEntries(at, [folder]),
+      keptFolder: join(folder, "servers"),
     },
     egress: isolation.egress,
     log: isolation.log,

@@ -148,6 +148,8 @@ export const sandboxGrantSchema = z.strictObject({
   read: z.array(z.string().min(1)).default([]),
   /** The same, to write. */
   write: z.array(z.string().min(1)).default([]),
+  /** What it writes to /ws is there again at its next start, up to `limits.diskBytes`. Otherwise /ws begins empty. */
+  keep: z.boolean().default(false),
   egress: z.array(egressRuleSchema).default([]),
   /** Names of secrets; each is an environment variable of that name, with a placeholder for its value. */
   secrets: z.array(z.string()).default([]),

@@ -1,6 +1,6 @@
 // Goal: what a server has written it can read and change at its next start, and no other server can.
 // Method: real sandboxes, a server that writes into a file which is closed to others, and starts one after the other.
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -50,5 +50,20 @@ needs("bubblewrap", HAS_BUBBLEWRAP)("what a server keeps", () => {
     expect(await note("notes", "two", at)).toBe("one two");
     const isRoot = process.getuid?.() === 0;
     expect(await note("other", "three", at)).toMatch(isRoot ? /EACCES/ : /^one twothree$/);
+  });
+
+  test("at /ws is there again, where the configuration says so, for it alone and for nobody outside", async () => {
+    const at = { file: "/ws/notes", keep: true };
+    expect(await note("notes", "one ", at)).toBe("one ");
+    expect(await note("notes", "two", at)).toBe("one two");
+    expect(await note("other", "three", at)).toBe("three");
+    const own = join(scene.deps.sandboxing.keptFolder, "notes");
+    expect(existsSync(join(own, "notes"))).toBe(true);
+    expect(statSync(own).mode & 0o777).toBe(0o700);
+  });
+
+  test("at /ws is bounded by its limit, which is named", async () => {
+    const at = { file: "/ws/notes", keep: true, limits: { diskBytes: 2 ** 20 } };
+    expect(await say("full", ["fill", {}], at)).toMatch(/unknown.*was ended.*tools\.full\.sandbox\.limits\.diskBytes/);
   });
 });

@@ -4,6 +4,8 @@
 //   B1. What it sees is what visible.ts names, its way out is one door for as long as it lives, and its secrets are placeholders.
 //   B2. A limit that ends it is named.
 //   B3. What it has written is its own again at its next start, and no other server's.
+import { mkdirSync, realpathSync } from "node:fs";
+import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import type { SourceConfig } from "../../abi/config.ts";
 import {
@@ -27,6 +29,8 @@ export type Sandboxing = {
   readonly limits: SandboxLimits;
   /** A folder's entries without dot files, the data folder and what else nobody inside may see. */
   readonly openEntries: (folder: string) => readonly string[];
+  /** Where what servers keep lies, a folder for each; made when one keeps something. */
+  readonly keptFolder: string;
 };
 
 export type SandboxedOptions = Sandboxing & {
@@ -114,6 +118,7 @@ export const inSandbox =
             ...program.env,
           },
           mounts: seen.mounts,
+          workspace: grant.keep ? { folder: keptOf(options), quota: "none" } : undefined,
           limits: limitsOf(options.limits, grant.limits),
           lastingUser: `tools.${source}`,
           lasting: true,
@@ -143,6 +148,13 @@ export const inSandbox =
       kill,
     };
   };
+
+/** Made at the first start; the sandbox gives it to the server's user. */
+function keptOf({ keptFolder, source }: SandboxedOptions): string {
+  const folder = join(keptFolder, source);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return realpathSync(folder);
+}
 
 async function openDoor({ source, grant, egress, notes, bytesMax }: SandboxedOptions): Promise<Door | undefined> {
   if (grant.egress.length === 0) return undefined;

@@ -76,6 +76,7 @@ export function openScene(folder: string, { egress: given, ...more }: More = {})
     sandboxes,
     limits: sandboxLimitsSchema.parse({}),
     openEntries: (path: string) => openEntries(path, []),
+    keptFolder: join(own, "kept"),
   };
   return {
     deps: {
