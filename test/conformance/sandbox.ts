@@ -25,6 +25,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sandboxLimitsSchema, type SandboxLimitsPart } from "../../src/abi/isolation.ts";
 import { createEgress } from "../../src/drivers/egress-proxy/egress.ts";
 import { createSelfTest } from "../../src/drivers/selftest/selftest.ts";
+import type { UidRange } from "../../src/linux/uids.ts";
 import type { Sandbox, SandboxExit, SandboxProcess, SandboxSpec } from "../../src/ports/sandbox.ts";
 import { needs } from "../needs.ts";
 
@@ -33,7 +34,7 @@ export type SandboxDriver = {
   readonly create: (options: never) => Sandbox;
   /** Where `create` is found. */
   readonly module: URL;
-  readonly options: Readonly<Record<string, unknown>>;
+  readonly options: Readonly<Record<string, unknown>> & { readonly uids: UidRange };
 };
 
 type Ended = { readonly exit: SandboxExit; readonly stdout: string; readonly stderr: string };
@@ -104,7 +105,7 @@ export async function sandboxConformance(driver: SandboxDriver): Promise<void> {
       world(scene);
       const hasUsers = state.layers.some(({ name, inForce }) => name === "unique user ids" && inForce);
       needs("a Reeve that may give sandboxes users of their own", hasUsers)("users that last", () => users(scene));
-      ends(scene);
+      ends(scene, driver);
       deaths(scene, driver, options());
       selfTest(scene);
     },
@@ -261,7 +262,7 @@ function users({ folder, make, sandbox, spec, run }: Scene): void {
   });
 }
 
-function ends({ sandbox, spec, run }: Scene): void {
+function ends({ sandbox, spec, run }: Scene, driver: SandboxDriver): void {
   describe("its end", () => {
     it("tells of a signal of its own making", async () => {
       const { exit } = await run("kill -SEGV $$");
@@ -300,6 +301,16 @@ function ends({ sandbox, spec, run }: Scene): void {
       await expect(sandbox().start(spec("true"), { signal: controller.signal })).rejects.toMatchObject({
         code: "cancelled",
       });
+    });
+
+    it("holds nothing of starts that were given up before, however many there are user ids", async () => {
+      const { from, to } = driver.options.uids;
+      const givenUp = Array.from({ length: to - from + 1 }, () =>
+        sandbox().start(spec("true"), { signal: AbortSignal.abort() }),
+      );
+      const outcomes = await Promise.allSettled(givenUp);
+      expect(outcomes.filter(({ status }) => status === "fulfilled")).toEqual([]);
+      expect((await run("true")).exit).toMatchObject({ kind: "exited", code: 0 });
     });
 
     it("takes with it what it has left behind", async () => {

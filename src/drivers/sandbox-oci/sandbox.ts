@@ -152,6 +152,9 @@ class OciSandbox implements Sandbox {
       if (signal?.aborted === true) throw cancelled("its caller gave up");
       if (this.#closed) throw cancelled("Reeve is ending");
       return await this.#launch(ground, { spec, places, signal });
+    } catch (error) {
+      places.giveBack();
+      throw error;
     } finally {
       places.close();
     }
