@@ -3,8 +3,19 @@
 // Invariants:
 //   M1. What is bound is what was checked: the descriptor that was looked at is the one that is bound.
 //   M2. No link stands anywhere in a source's path, and nothing but files and folders is bound.
-//   M3. No folder is bound below which a program of the machine listens on a socket.
-import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, statSync, type Stats } from "node:fs";
+//   M3. No folder is bound below which a program of the machine listens on a socket, however it names that.
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+  type Stats,
+} from "node:fs";
+import { readdir } from "node:fs/promises";
 import { posix } from "node:path";
 import { OsError } from "../abi/errors.ts";
 import type { Mount } from "../ports/sandbox.ts";
@@ -74,17 +85,42 @@ export function checkTarget(to: string): void {
 }
 
 /** Rejects with `invalid_argument` if something listens below one of the sources. */
-export function checkSockets(mounts: readonly Mount[]): void {
-  const sockets = boundSockets();
+export async function checkSockets(mounts: readonly Mount[]): Promise<void> {
+  const bound = boundSockets();
+  const known = new Set(bound.filter((path) => path.startsWith("/")).map(whereItIs));
+  // The system does not tell in which folder a name was bound that began with none.
+  const names = new Set(bound.filter((path) => !path.startsWith("/")).map((path) => posix.basename(path)));
   for (const { from } of mounts) {
-    const socket = sockets.find((path) => isWithin(path, from));
+    const socket = [...known].find((path) => isWithin(path, from)) ?? (await socketBelow(from, names));
     if (socket !== undefined)
       throw refused("mount", from, `a program of this machine listens on ${socket}. Name a folder without it.`);
   }
 }
 
-/** Paths of all sockets that programs of this machine are bound to. */
+/** As they were bound: paths of all sockets that programs of this machine listen on, or send from. */
 const boundSockets = (): string[] =>
   readFileSync("/proc/net/unix", "utf8")
     .split("\n")
-    .flatMap((line) => /^(?:\S+\s+){7}(\/.*)$/.exec(line)?.[1] ?? []);
+    .flatMap((line) => /^\S+:\s+(?:\S+\s+){6}([^@].*)$/.exec(line)?.[1] ?? []);
+
+/** Without the links that may have led to it. */
+function whereItIs(path: string): string {
+  try {
+    return posix.join(realpathSync(posix.dirname(path)), posix.basename(path));
+  } catch {
+    // Its folder is gone, or of another world: then nobody comes to it from here.
+    return path;
+  }
+}
+
+async function socketBelow(folder: string, names: ReadonlySet<string>): Promise<string | undefined> {
+  if (names.size === 0) return undefined;
+  // What may not be looked into, or goes meanwhile, shows nothing inside either.
+  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+    const path = posix.join(folder, entry.name);
+    if (entry.isSocket() && names.has(entry.name)) return path;
+    const found = entry.isDirectory() ? await socketBelow(path, names) : undefined;
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}

@@ -49,7 +49,7 @@ export async function openPlaces(spec: SandboxSpec, users: Users | undefined): P
       checkTarget(mount.to);
       return { ...mount, source: take("mount", mount.from) };
     });
-    if (spec.mounts.length > 0) checkSockets(spec.mounts);
+    if (spec.mounts.length > 0) await checkSockets(spec.mounts);
     if (users !== undefined) {
       uid = userOf(spec, workspace, users);
       for (const mount of mounts) checkRights(mount, spec.lastingUser === undefined ? undefined : uid);
