@@ -1,11 +1,22 @@
 // Goal: each kind of control groups is found for what it is, and gets the limits in its own terms. Method: the texts of machines of
 // each kind, and plain folders in the place of groups, whose files can be read afterwards.
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Groups } from "./cgroup.ts";
-import { cgroupMounts, layoutOf, ownGroups } from "./cgroup-layout.ts";
+import { Groups, sweep } from "./cgroup.ts";
+import { cgroupMounts, layoutOf, ownGroups, readLayout } from "./cgroup-layout.ts";
+import { needs } from "../../test/needs.ts";
 
 let folder: string;
 beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), "reeve-groups-"))));
@@ -81,4 +92,24 @@ test("a machine without control groups lacks each duty by name", () => {
   const layout = layoutOf(cgroupMounts("30 20 0:27 / /proc rw - proc proc rw\n"), ownGroups(""));
   expect(layout.hierarchies).toEqual([]);
   expect(Object.keys(layout.lacks).toSorted()).toEqual(["cpu", "kill", "memory", "pids", "usage"]);
+});
+
+const hierarchies = process.getuid?.() === 0 ? readLayout().hierarchies : [];
+needs("control groups, and root", hierarchies.length > 0)("what a run that is over has left", () => {
+  test("is removed by all who come for it at once", async () => {
+    const [space] = /\d+/.exec(readlinkSync("/proc/self/ns/pid")) ?? [];
+    // Of the first process of the machine, which began at another time.
+    const name = `reeve-${space}-1-0-${"0".repeat(8)}`;
+    const roots = hierarchies.map((hierarchy) => join(hierarchy.folder, name));
+    const left = Array.from({ length: 8 }, () => spawn("sleep", ["600"], { detached: true, stdio: "ignore" }));
+    const ends = left.map((child) => new Promise((resolve) => child.once("exit", (_, signal) => resolve(signal))));
+    for (const root of roots) {
+      mkdirSync(join(root, "1"), { recursive: true });
+      for (const { pid } of left) writeFileSync(join(root, "1", "cgroup.procs"), String(pid));
+    }
+    const layout = { hierarchies, lacks: {} };
+    await Promise.all([sweep(layout), sweep(layout), sweep(layout)]);
+    expect(await Promise.all(ends)).toEqual(left.map(() => "SIGKILL"));
+    expect(roots.filter((root) => existsSync(root))).toEqual([]);
+  });
 });

@@ -138,15 +138,16 @@ export class Group {
     const place = this.#places.find((candidate) => has(candidate, duty));
     if (place === undefined) return undefined;
     const name = place.hierarchy.version === 2 ? second : first;
-    try {
-      const gauge = this.#gauges.get(name) ?? openSync(join(place.folder, name), "r");
-      this.#gauges.set(name, gauge);
-      return GAUGE.toString("latin1", 0, readSync(gauge, GAUGE, 0, GAUGE_BYTES, 0));
-    } catch (error) {
-      // A runtime that fails removes what it was given.
-      if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
-      throw error;
-    }
+    // A runtime that fails removes what it was given.
+    return unlessGone(
+      place.folder,
+      () => {
+        const gauge = this.#gauges.get(name) ?? openSync(join(place.folder, name), "r");
+        this.#gauges.set(name, gauge);
+        return GAUGE.toString("latin1", 0, readSync(gauge, GAUGE, 0, GAUGE_BYTES, 0));
+      },
+      undefined,
+    );
   }
 
   /** Whoever is in it dies at once. */
@@ -155,7 +156,7 @@ export class Group {
     if (whole !== undefined) return killTree(whole.folder);
     // Nothing new comes to be while the others are ended one by one.
     for (const place of this.#places)
-      if (has(place, "pids") && existsSync(place.folder)) write(place.folder, "pids.max", 0);
+      if (has(place, "pids")) unlessGone(place.folder, () => write(place.folder, "pids.max", 0), undefined);
     for (const pid of this.pids()) killProcess(pid);
   }
 
@@ -219,14 +220,7 @@ function writeIfThere(folder: string, file: string, value: number): void {
 const cpuMsOf = (text: string): number =>
   text.includes("usage_usec") ? field(text, "usage_usec") / 1_000 : Number(text) / 1_000_000;
 
-/** A group that is removed already has nothing in it. */
-function killTree(folder: string): void {
-  try {
-    write(folder, "cgroup.kill", "1");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT" && existsSync(folder)) throw error;
-  }
-}
+const killTree = (folder: string): void => unlessGone(folder, () => write(folder, "cgroup.kill", "1"), undefined);
 
 function killProcess(pid: number): void {
   try {
@@ -337,20 +331,37 @@ export async function sweep({ hierarchies }: Layout): Promise<void> {
     for (const name of readdirSync(folder).filter(isOver)) await removeTree(join(folder, name), duties.has("kill"));
 }
 
+/** Others may be at the same: the watchdog of the run that is over, and whoever else starts now. */
 async function removeTree(root: string, kills: boolean): Promise<void> {
   for (let waitedMs = 0; waitedMs < DEATH_TIMEOUT_MS; waitedMs += PAUSE_MS_MAX) {
-    const groups = readdirSync(root, { withFileTypes: true })
+    const groups = unlessGone(root, () => readdirSync(root, { withFileTypes: true }), [])
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => join(root, name));
-    if (kills) write(root, "cgroup.kill", "1");
+    if (kills) killTree(root);
     else for (const group of [root, ...groups]) for (const pid of pidsIn(group)) killProcess(pid);
     if ([...groups.map(removeFolder), removeFolder(root)].every(Boolean)) return;
     await after(PAUSE_MS_MAX);
   }
 }
 
+/** A group that is removed already has nothing in it. */
 const pidsIn = (group: string): number[] =>
-  readFileSync(join(group, "cgroup.procs"), "utf8").trim().split("\n").filter(Boolean).map(Number);
+  unlessGone(group, () => readFileSync(join(group, "cgroup.procs"), "utf8"), "")
+    .trim()
+    .split("\n")
+    .filter(Boolean)
+    .map(Number);
+
+/** `otherwise` where the group is gone, or goes while it is looked at: what is done to it then fails in one of several ways. */
+function unlessGone<T>(folder: string, look: () => T, otherwise: T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return otherwise;
+    if (!existsSync(folder)) return otherwise;
+    throw error;
+  }
+}
 
 /** Closes what `openDoors` opened. */
 export function closeDoors(doors: readonly number[]): void {
