@@ -324,7 +324,24 @@ function ends({ sandbox, spec, run }: Scene, driver: SandboxDriver): void {
   });
 }
 
-function deaths({ make, spec }: Scene, driver: SandboxDriver, options: Readonly<Record<string, unknown>>): void {
+function deaths(
+  { folder, make, spec }: Scene,
+  driver: SandboxDriver,
+  options: Readonly<Record<string, unknown>>,
+): void {
+  it("is looked at again where it could not be at first, and ends in order without having been", async () => {
+    const own = mkdtempSync(join(folder, "blocked-"));
+    const blocked = { ...options, folder: join(own, "driver") };
+    writeFileSync(blocked.folder, "a file in the way");
+    const [sandbox, unused] = [driver.create(blocked as never), driver.create(blocked as never)];
+    await expect(sandbox.state()).rejects.toBeDefined();
+    await expect(unused.state()).rejects.toBeDefined();
+    await unused.close();
+    rmSync(blocked.folder);
+    expect((await sandbox.state()).posture).not.toBe("none");
+    await sandbox.close();
+  });
+
   describe("the end of Reeve", () => {
     it("ends all that runs when the driver is closed, which then starts nothing", async () => {
       const sandbox = make();

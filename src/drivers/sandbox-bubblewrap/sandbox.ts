@@ -114,7 +114,7 @@ class BubblewrapSandbox implements Sandbox {
     this.#closed = true;
     await this.#warm.close();
     await Promise.all([...this.#running].map((running) => running.kill()));
-    const ground = (await this.#found)?.ground;
+    const ground = (await this.#found?.catch(() => undefined))?.ground;
     if (ground === undefined) return;
     await clear(ground);
     this.#found = undefined;
@@ -122,7 +122,11 @@ class BubblewrapSandbox implements Sandbox {
 
   #find(): Promise<Found> {
     if (this.#closed) return Promise.reject(unavailable("Reeve is ending."));
-    this.#found ??= this.#look();
+    // What could not be found out now may be later.
+    this.#found ??= this.#look().catch((error: unknown) => {
+      this.#found = undefined;
+      throw error;
+    });
     return this.#found;
   }
 

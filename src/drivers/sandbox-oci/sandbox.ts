@@ -103,7 +103,11 @@ class OciSandbox implements Sandbox {
 
   #find(): Promise<Found> {
     if (this.#closed) return Promise.reject(unavailable("Reeve is ending."));
-    this.#found ??= this.#look();
+    // What could not be found out now may be later.
+    this.#found ??= this.#look().catch((error: unknown) => {
+      this.#found = undefined;
+      throw error;
+    });
     return this.#found;
   }
 
