@@ -1,18 +1,21 @@
 // `reeve exec`: runs any program in a sandbox, as a process, and passes on what it says.
+import { constants } from "node:os";
 import { resolve } from "node:path";
 import { Option } from "commander";
 import { egressRuleSchema, type EgressRule } from "../abi/isolation.ts";
+import type { Json } from "../abi/json.ts";
 import { CLASSES, type Class } from "../abi/scheduling.ts";
 import { SYSCALLS } from "../abi/syscalls.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import { flag, gather, listOption, misuse, textOption, type CliCommand } from "./command.ts";
 import type { Context } from "./context.ts";
 import { STATUS } from "./exit-status.ts";
-import { statusOf, tellNotices } from "./follow.ts";
+import { statusOf } from "./follow.ts";
 import { attend } from "./process/attend.ts";
-import { type Summary, summaryDocument, summaryLines } from "./process/summary.ts";
+import { summaryDocument, summaryLines } from "./process/summary.ts";
 import type { Session } from "./session.ts";
-import { plain } from "./terminal/text.ts";
+import { count } from "./terminal/figures.ts";
+import { fieldOf, plain, textField } from "./terminal/text.ts";
 
 export const exec: CliCommand = {
   name: "exec",
@@ -20,7 +23,7 @@ export const exec: CliCommand = {
     command
       .summary("run any program in a sandbox")
       .description(
-        `${SYSCALLS["process.exec"].doc} Its standard output and error appear here; it ends with the program's own status.`,
+        `${SYSCALLS["process.exec"].doc} Its standard output and error appear here, as text: on a terminal as they come, elsewhere at its end. It has no standard input and no terminal. The command ends with the program's own status, or 128 and the number of the signal that ended it.`,
       )
       .argument("<command...>", "the program and its arguments, behind --")
       .option(
@@ -41,6 +44,7 @@ export const exec: CliCommand = {
       )
       .option("--detach", "start it and do not follow it")
       .addOption(new Option("--class <class>", "how urgent it is").choices(CLASSES))
+      .showHelpAfterError("(the program stands behind --, as in: reeve exec -- sh -c 'echo hello')")
       .addHelpText(
         "after",
         "\nWith --json: the result, when it is over.\nExample: reeve exec --workspace . -- python3 report.py",
@@ -48,7 +52,6 @@ export const exec: CliCommand = {
   },
   act: (context, args, options) =>
     context.session(!flag(options, "detach"), async (session) => {
-      tellNotices(context, session);
       context.screen.progress("starting");
       const name = textOption(options, "class") as Class | undefined;
       const from = textOption(options, "workspace");
@@ -83,9 +86,13 @@ function ruleOf(text: string): EgressRule {
   throw misuse(`--allow ${text} names no host. Write HOST, HOST:PORT or http://HOST.`);
 }
 
-/** Passes on what the program says; what was said before anybody listened comes with its result. */
+/**
+ * Passes on what the program says: on a terminal as it comes; elsewhere at its end, when it is known what belongs to which of the
+ * two streams. Of Reeve's own words none stands among it on standard output.
+ */
 async function watch(context: Context, session: Session, pid: ProcessId): Promise<number> {
-  let said = 0;
+  const live = !context.json && context.host.stdout.isTTY === true;
+  let heard = 0;
   let result: Result | undefined;
   const summary = await attend(context, session, {
     pid,
@@ -93,32 +100,70 @@ async function watch(context: Context, session: Session, pid: ProcessId): Promis
     patient: false,
     show: (item) => {
       if (item.kind === "delta") {
-        said += item.text.length;
-        if (!context.json) context.screen.words(plain(item.text));
-      } else if (item.event.header.kind === "call.completed") result = resultOf(item.event.payloads["value"]);
+        heard += item.text.length;
+        if (live) context.screen.words(plain(item.text));
+      } else if (item.event.header.kind === "call.completed") result = resultOf(item.event.payloads);
     },
   });
-  return finished(context, session, { summary, said, result });
+  if (context.json) context.document({ ...summaryDocument(summary), result: result?.data ?? null });
+  else tell(context, { pid, result, heard: live ? heard : 0 });
+  if (result?.exitCode !== undefined) return result.exitCode;
+  if (result === undefined && !context.json)
+    for (const line of summaryLines(context, summary, { lastSaid: "", server: session.server, worked: false }))
+      context.screen.message(line);
+  const signal = result?.signal === undefined ? undefined : constants.signals[result.signal];
+  return signal === undefined ? statusOf(summary) : STATUS_OF_SIGNALS + signal;
 }
 
-type Result = { readonly exitCode?: unknown; readonly stdout?: unknown; readonly stderr?: unknown };
+/** As shells have it: a program that a signal ended has this and the signal's number as its status. */
+const STATUS_OF_SIGNALS = 128;
 
-const resultOf = (value: unknown): Result | undefined => {
-  const data = typeof value === "object" && value !== null && "data" in value ? value.data : undefined;
-  return typeof data === "object" && data !== null ? data : undefined;
+type Result = {
+  readonly data: Json;
+  /** How it ended. */
+  readonly text: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exitCode?: number;
+  readonly signal?: NodeJS.Signals;
+  readonly leftOut: number;
 };
 
-function finished(
-  context: Context,
-  session: Session,
-  { summary, said, result }: { readonly summary: Summary; readonly said: number; readonly result: Result | undefined },
-): number {
-  const code = typeof result?.exitCode === "number" ? result.exitCode : undefined;
-  if (context.json) context.document({ ...summaryDocument(summary), result: result ?? null });
-  else if (code === undefined)
-    context.screen.lines(summaryLines(context, summary, { lastSaid: "", server: session.server, worked: false }));
-  else if (said === 0) context.screen.words(plain(`${textOf(result?.stdout)}${textOf(result?.stderr)}`));
-  return code ?? statusOf(summary);
+/** What came of the program, whether that counts as an answer of its tool or as an error. */
+function resultOf({ value, error }: Payloads): Result | undefined {
+  const content = value ?? fieldOf(fieldOf(error, "data"), "content");
+  const data = fieldOf(content, "data");
+  if (data === undefined) return undefined;
+  const code = fieldOf(data, "exitCode");
+  const signal = textField(data, "signal");
+  const leftOut = fieldOf(data, "leftOutCharacters");
+  return {
+    data,
+    text: textField(content, "text") ?? "",
+    stdout: textField(data, "stdout") ?? "",
+    stderr: textField(data, "stderr") ?? "",
+    ...(typeof code === "number" ? { exitCode: code } : {}),
+    ...(signal === undefined ? {} : { signal: signal as NodeJS.Signals }),
+    leftOut: typeof leftOut === "number" ? leftOut : 0,
+  };
 }
 
-const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
+type Payloads = { readonly [name: string]: Json };
+
+/** What has not been passed on yet, and an end that is no status. */
+function tell(
+  context: Context,
+  { pid, result, heard }: { readonly pid: ProcessId; readonly result: Result | undefined; readonly heard: number },
+): void {
+  if (result === undefined) return;
+  const { screen } = context;
+  const { text, stdout, stderr, leftOut } = result;
+  if (heard === 0) {
+    if (leftOut > 0) screen.message(`The first ${count(leftOut)} characters of what it said are left out.`);
+    screen.words(plain(stdout));
+    screen.errorWords(plain(stderr));
+  } else if (heard < stdout.length + stderr.length) {
+    screen.message(`Not all that it said came through; the whole of it: ${context.typed(`journal ${pid} --json`)}`);
+  }
+  if (result.exitCode === undefined) screen.message(plain(text));
+}

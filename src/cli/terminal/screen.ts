@@ -72,6 +72,13 @@ export class Screen {
     this.#midLine = !text.endsWith("\n");
   }
 
+  /** Words of a program's standard error. */
+  errorWords(text: string): void {
+    if (text === "") return;
+    this.#wipe();
+    this.#host.stderr.write(text);
+  }
+
   /** To standard error. */
   message(text: string): void {
     this.#wipe();

@@ -5,7 +5,7 @@
 //   J2. A job that is dispatched again (its key says so) begins where the first one did: the workspace is put back. Where
 //       the first one may have sent something, it is not run again, and its outcome stays unknown.
 //   J3. A limit that ends the job is named in its outcome; so is the end of its process.
-//   J4. However much it printed, its outcome is told: of what is too long, the beginning and the end.
+//   J4. However much it printed, its outcome is told; of what is too long a part.
 import { errorRecord, OsError } from "../../abi/errors.ts";
 import { limitText, placeholderOf, type SandboxLimits } from "../../abi/isolation.ts";
 import type { ToolContent } from "../../abi/tools.ts";
@@ -23,7 +23,13 @@ export type Job = {
   readonly command: readonly [string, ...string[]];
   readonly input?: string | undefined;
   readonly warm?: SandboxSpec["warm"];
+  /** How its end is told; to a model, if nothing is said. */
+  readonly tell?: Tell;
 };
+
+/** What a program said, and what is known of its end. */
+type Said = { readonly stdout: string; readonly stderr: string } & Readonly<Record<string, string | number>>;
+export type Tell = (how: string, said: Said) => ToolContent;
 
 /** What a door writes, as events of the call. */
 export const egressNotes = ({ notes, call }: Pick<CallOptions, "notes" | "call">): EgressNotes => ({
@@ -79,7 +85,8 @@ async function runIn({ ports, workspace, door }: Place, job: Job, options: CallO
     warm: job.warm,
   };
   const { signal, output } = options;
-  return outcomeOf(await ports.sandboxes.run(spec, { input: job.input, signal, onOutput: output }), limits);
+  const finished = await ports.sandboxes.run(spec, { input: job.input, signal, onOutput: output });
+  return outcomeOf(finished, limits, job.tell ?? tellModel);
 }
 
 async function openDoor(egress: Egress, options: CallOptions): Promise<Door | undefined> {
@@ -93,34 +100,33 @@ async function openDoor(egress: Egress, options: CallOptions): Promise<Door | un
   });
 }
 
-function outcomeOf({ exit, stdout, stderr }: Finished, limits: SandboxLimits): ToolOutcome {
+function outcomeOf({ exit, stdout, stderr }: Finished, limits: SandboxLimits, tell: Tell): ToolOutcome {
   const { cpuMs, memoryPeakBytes } = exit;
   const used = { ...(cpuMs === null ? {} : { cpuMs }), ...(memoryPeakBytes === null ? {} : { memoryPeakBytes }) };
-  const said = { stdout: shortened(stdout), stderr: shortened(stderr), ...used };
+  const said = { stdout, stderr, ...used };
   switch (exit.kind) {
     case "exited":
-      return { kind: "done", content: contentOf(`exit status ${exit.code}`, { exitCode: exit.code, ...said }) };
+      return { kind: "done", content: tell(`exit status ${exit.code}`, { exitCode: exit.code, ...said }) };
     case "crashed":
-      return { kind: "failed", content: contentOf(`ended by ${exit.signal}`, { signal: exit.signal, ...said }) };
+      return { kind: "failed", content: tell(`ended by ${exit.signal}`, { signal: exit.signal, ...said }) };
     case "limit": {
       const why = `ended: it ${limitText(exit.limit, exit.max)}. Ask for less at a time`;
-      return { kind: "failed", content: contentOf(why, { limit: exit.limit, max: exit.max, ...said }) };
+      return { kind: "failed", content: tell(why, { limit: exit.limit, max: exit.max, ...said }) };
     }
     case "killed":
       return { kind: "unknown", reason: `it was ended before it was done, within ${limits.wallMs} ms` };
   }
 }
 
-function contentOf(
-  how: string,
-  data: { readonly stdout: string; readonly stderr: string } & Record<string, string | number>,
-): ToolContent {
-  const parts = [data.stdout, data.stderr === "" ? "" : `[standard error]\n${data.stderr}`, `[${how}]`];
+/** A model reads the text. */
+const tellModel: Tell = (how, { stdout, stderr, ...known }) => {
+  const said = { stdout: shortened(stdout), stderr: shortened(stderr) };
+  const parts = [said.stdout, said.stderr === "" ? "" : `[standard error]\n${said.stderr}`, `[${how}]`];
   return {
     text: parts
       .filter((part) => part !== "")
       .map((part) => part.replace(/\n$/, ""))
       .join("\n"),
-    data,
+    data: { ...said, ...known },
   };
-}
+};

@@ -11,6 +11,7 @@ import type { Door, DoorSpec } from "../../ports/egress.ts";
 import type { Finished, SandboxSpec } from "../../ports/sandbox.ts";
 import type { CallOptions, NoteHeader, ToolOutcome } from "../../ports/tools.ts";
 import type { Workspace } from "../../ports/workspace.ts";
+import { execTool } from "./exec.ts";
 import type { JobPorts } from "./job.ts";
 import { pythonTool, shellTool } from "./programs.ts";
 
@@ -164,4 +165,32 @@ test("without a sandbox nothing is run, and that is certain; what broke later is
     kind: "failed",
     content: { text: expect.stringContaining("command") },
   });
+});
+
+async function answered(said: { readonly stdout?: string; readonly stderr?: string }) {
+  const { ports: given } = ports(finished({ code: 3 }, said));
+  const outcome = await execTool(given).run({ command: ["x"] }, options());
+  if (outcome.kind !== "done") throw new Error(`It is ${outcome.kind}.`);
+  return { ...outcome.content, size: Buffer.byteLength(JSON.stringify(outcome.content)) };
+}
+
+test("of a program that was executed the text says how it ended, the data what it said", async () => {
+  expect(await answered({ stdout: "out\n", stderr: "err\n" })).toMatchObject({
+    text: "[exit status 3]",
+    data: { exitCode: 3, stdout: "out\n", stderr: "err\n" },
+  });
+});
+
+test.each([
+  ["all of it, near the bound", "x".repeat(TOOL_RESULT_BYTES_MAX - 5000), "", 0],
+  ["the end of lines", "y\n".repeat(TOOL_RESULT_BYTES_MAX / 2), "err", 300_000],
+  ["the end of both", "\u0001".repeat(TOOL_RESULT_BYTES_MAX), "😀".repeat(TOOL_RESULT_BYTES_MAX / 4), 900_000],
+])("of what it said is kept %s, and it fits", async (_, stdout, stderr, leftOutMin) => {
+  const { data, size } = await answered({ stdout, stderr });
+  expect(size).toBeLessThanOrEqual(TOOL_RESULT_BYTES_MAX);
+  const { leftOutCharacters = 0, stdout: out, stderr: err } = data as Record<string, string | number>;
+  expect(leftOutCharacters).toBeGreaterThanOrEqual(leftOutMin);
+  expect(Number(leftOutCharacters)).toBe(stdout.length + stderr.length - `${out}${err}`.length);
+  expect(stdout.endsWith(String(out)) && stderr.endsWith(String(err))).toBe(true);
+  expect(String(err).isWellFormed()).toBe(true);
 });

@@ -14,7 +14,7 @@ const WHERE =
  * What they change is their own workspace, kept before each call: repeating one puts that back first. They are `write`, and
  * what they send goes through the rules of the way out.
  */
-const declared = { effect: "write", idempotency: "key", isolation: "process" } as const;
+export const DECLARED = { effect: "write", idempotency: "key", isolation: "process" } as const;
 
 export const shellTool = (ports: JobPorts): BuiltinTool =>
   builtinTool({
@@ -24,19 +24,9 @@ export const shellTool = (ports: JobPorts): BuiltinTool =>
       command: z.string().min(1).max(TEXT_CHARACTERS_MAX).describe("The command, as for `sh -c`."),
       input: z.string().optional().describe("Text for its standard input."),
     }),
-    declared: { ...declared, timeoutMs: callMs(ports.limits), summary: "shell: {command}" },
+    declared: { ...DECLARED, timeoutMs: callMs(ports.limits), summary: "shell: {command}" },
     run: ({ command, input }, options) =>
       runJob(ports, { command: ["sh", "-c", command], input, warm: "shell" }, options),
-  });
-
-/** What a command agent's program has done: its command, run. For the system's own use. */
-export const execTool = (ports: JobPorts): BuiltinTool =>
-  builtinTool({
-    name: "exec",
-    description: "Runs a program with its arguments.",
-    input: z.strictObject({ command: z.tuple([z.string().min(1)], z.string()) }),
-    declared: { ...declared, timeoutMs: 24 * 3600_000, summary: "run {command}" },
-    run: ({ command }, options) => runJob(ports, { command }, options),
   });
 
 export const pythonTool = (ports: JobPorts): BuiltinTool =>
@@ -47,7 +37,7 @@ export const pythonTool = (ports: JobPorts): BuiltinTool =>
       code: z.string().min(1).max(TEXT_CHARACTERS_MAX).describe("The program. What it prints is the answer."),
       input: z.string().optional().describe("Text for its standard input."),
     }),
-    declared: { ...declared, timeoutMs: callMs(ports.limits), summary: "python: {code}" },
+    declared: { ...DECLARED, timeoutMs: callMs(ports.limits), summary: "python: {code}" },
     run: ({ code, input }, options) =>
       runJob(ports, { command: ["python3", "-c", code], input, warm: "python" }, options),
   });
