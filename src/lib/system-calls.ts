@@ -54,7 +54,7 @@ const FREE = `
   fchmodat2:452:452 mseal:462:462
 `;
 
-/** Allowed with arguments that filter.ts looks at. */
+/** Allowed with arguments that system-call-policy.ts looks at. */
 const CHECKED = `
   mmap:9:222 ioctl:16:29 shmget:29:194 socket:41:198 socketpair:53:199 clone:56:220 mknod:133:- personality:135:92
   prctl:157:167 mknodat:259:33 seccomp:317:277 memfd_create:319:279

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { judge } from "./bpf.fake.ts";
 import { ALLOW, answer, assemble, failWith, goto, KILL_PROCESS, label, load, when } from "./bpf.ts";
 import { filterFor } from "./filter.ts";
-import { EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from "../../lib/system-call-checks.ts";
+import { EAFNOSUPPORT, ENOSYS, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from "../../lib/system-call-policy.ts";
 import {
   checkedCalls,
   deniedCalls,

@@ -1,27 +1,21 @@
-// The filter of system calls in the language of OCI runtimes: names, and comparisons of one argument each, which libseccomp turns
-// into a program. The same calls are allowed, asked about and refused as in every other kind of sandbox (src/linux).
+// The filter of system calls in the language of OCI runtimes: the table of src/lib/system-call-policy.ts as names, and comparisons of one
+// argument each, which libseccomp turns into a program.
 //
 // Invariants:
-//   F1. What no rule allows is refused: with EPERM where it was reviewed, and with ENOSYS, as by a kernel that lacks it, elsewhere.
-//   F2. A rule compares an argument at most once, and no call has a rule without comparisons beside one with: libseccomp would let
-//       the general one win.
+//   F1. What the table allows is allowed, and nothing else.
+//   F2. A rule compares an argument at most once, no call has a rule without comparisons beside one with, and no two rules with
+//       different answers fit the same call: libseccomp would choose by itself.
+//   F3. A refusal has the table's error, except where only a long list of rules would say so: there it is the default.
 import {
-  EAFNOSUPPORT,
-  ENOSYS,
   EPERM,
-  FILE_TYPE,
-  FILE_TYPES,
-  FIRST_OF_NEW,
-  MAP_HUGETLB,
-  MFD_HUGETLB,
-  NEW_NAMESPACES,
-  PRCTL_OPTIONS,
-  SECCOMP_NEW_LISTENER,
-  SHM_HUGETLB,
-  SOCKET_FLAGS,
-  TERMINAL_IOCTLS,
-} from "../../../lib/system-call-checks.ts";
-import { checkedCalls, deniedCalls, freeCalls, type Architecture } from "../../../lib/system-calls.ts";
+  policyFor,
+  UNKNOWN,
+  WHOLE,
+  type Answer,
+  type Decision,
+  type Look,
+} from "../../../lib/system-call-policy.ts";
+import type { Architecture } from "../../../lib/system-calls.ts";
 
 /** `value` is the mask, `valueTwo` what is left of the argument under it. */
 type Comparison = {
@@ -44,7 +38,6 @@ export type Seccomp = {
 };
 
 const ARCHITECTURES: Readonly<Record<Architecture, string>> = { x64: "SCMP_ARCH_X86_64", arm64: "SCMP_ARCH_AARCH64" };
-const WHOLE = 0xffff_ffff;
 const WIDTH = 32;
 
 const masked = (index: number, value: number, valueTwo: number): Comparison => ({
@@ -53,23 +46,9 @@ const masked = (index: number, value: number, valueTwo: number): Comparison => (
   valueTwo,
   op: "SCMP_CMP_MASKED_EQ",
 });
-const is = (index: number, value: number): Comparison => masked(index, WHOLE, value);
-
-type Answer = "allow" | number;
-type Check = readonly (readonly [Answer, ...Comparison[]])[];
-
-/** Allows where no bit of `bits` is set. The other half is said too, one bit at a time: libseccomp has no comparison for "any". */
-const withoutBits = (index: number, bits: number): Check => [
-  ["allow", masked(index, bits, 0)],
-  ...bitsOf(bits).map((bit) => [EPERM, masked(index, bit, bit)] as const),
-];
 
 const bitsOf = (bits: number): number[] =>
   Array.from({ length: WIDTH }, (_, at) => 2 ** at).filter((bit) => Math.floor(bits / bit) % 2 === 1);
-
-/** Those of `values` are answered so; all others get the default. */
-const oneOf = (index: number, values: readonly number[], mask = WHOLE): Check =>
-  values.map((value) => ["allow", masked(index, mask, value)] as const);
 
 /**
  * All numbers of 32 bits but `values`, as beginnings: a mask of leading bits and what they are. libseccomp cannot say "none of".
@@ -90,55 +69,39 @@ export function allBut(values: readonly number[]): readonly (readonly [mask: num
   return found;
 }
 
-const except = (index: number, values: readonly number[], answer: Answer): Check =>
-  allBut(values).map(([mask, value]) => [answer, masked(index, mask, value)] as const);
+/** All that is left of an argument under a mask but `values`: by beginnings, by single bits, or one by one. */
+function othersOf({ mask, cases }: Look): readonly (readonly [mask: number, value: number])[] {
+  const values = cases.flatMap(([each]) => each);
+  if (mask === WHOLE) return allBut(values);
+  const bits = bitsOf(mask);
+  if (values.length === 1 && values[0] === 0) return bits.map((bit) => [bit, bit]);
+  const all = bits.reduce<readonly number[]>((found, bit) => [...found, ...found.map((value) => value + bit)], [0]);
+  return all.filter((value) => !values.includes(value)).map((value) => [mask, value]);
+}
 
-const UNIX = 1;
-const INTERNET = [2, 10];
-const NETLINK = 16;
-const STREAM = 1;
-const DATAGRAM = 2;
-const SEQUENCED = 5;
-/** Kinds of sockets without the flags that may stand beside them. */
-const kind = (value: number): Comparison => masked(1, WHOLE - SOCKET_FLAGS, value);
+/** Under a mask of more bits the others are more than a few. */
+const FEW_BITS = 8;
 
-/** Local, internet (streams of TCP and datagrams of UDP only) and the kernel's list of interfaces. */
-const SOCKET: Check = [
-  ...[STREAM, DATAGRAM, SEQUENCED].map((value) => ["allow", is(0, UNIX), kind(value)] as const),
-  ...INTERNET.flatMap((family) => [
-    ["allow", is(0, family), kind(STREAM), is(2, 0)] as const,
-    ["allow", is(0, family), kind(STREAM), is(2, 6)] as const,
-    ["allow", is(0, family), kind(DATAGRAM), is(2, 0)] as const,
-    ["allow", is(0, family), kind(DATAGRAM), is(2, 17)] as const,
-  ]),
-  ["allow", is(0, NETLINK), is(2, 0)],
-  ...except(0, [UNIX, ...INTERNET, NETLINK], EAFNOSUPPORT),
-];
+/** Whether it is said what becomes of the others. What is refused below another look, or as by no table, gets the default. */
+const isSaid = ({ mask, otherwise }: Look, before: readonly Comparison[]): boolean =>
+  otherwise === "allow" ||
+  bitsOf(mask).length <= FEW_BITS ||
+  (mask === WHOLE && before.length === 0 && otherwise !== EPERM);
 
-/** By the names of checked calls. */
-const CHECKS: Readonly<Record<string, Check>> = {
-  // Huge pages are not counted as memory of the sandbox.
-  mmap: withoutBits(3, MAP_HUGETLB),
-  shmget: withoutBits(2, SHM_HUGETLB),
-  memfd_create: withoutBits(1, MFD_HUGETLB),
-  ioctl: [
-    ...except(1, TERMINAL_IOCTLS, "allow"),
-    ...TERMINAL_IOCTLS.map((request) => [EPERM, is(1, request)] as const),
-  ],
-  clone: withoutBits(0, NEW_NAMESPACES),
-  socket: SOCKET,
-  socketpair: oneOf(0, [UNIX]),
-  // The usual personality, or a question which it is.
-  personality: oneOf(0, [0, WHOLE]),
-  prctl: oneOf(0, PRCTL_OPTIONS),
-  mknod: oneOf(1, FILE_TYPES, FILE_TYPE),
-  mknodat: oneOf(2, FILE_TYPES, FILE_TYPE),
-  seccomp: [
-    ["allow", is(0, 0)],
-    ["allow", is(0, 2)],
-    ["allow", is(0, 1), masked(1, SECCOMP_NEW_LISTENER, 0)],
-  ],
-};
+type Path = readonly [Answer, readonly Comparison[]];
+
+function pathsOf(decision: Decision, before: readonly Comparison[] = []): readonly Path[] {
+  if (typeof decision !== "object") return [[decision, before]];
+  const { argument, mask, cases, otherwise } = decision;
+  const named = cases.flatMap(([values, then]) =>
+    values.flatMap((value) => pathsOf(then, [...before, masked(argument, mask, value)])),
+  );
+  if (!isSaid(decision, before)) return named;
+  const others = othersOf(decision).flatMap(([part, value]) =>
+    pathsOf(otherwise, [...before, masked(argument, part, value)]),
+  );
+  return [...named, ...others];
+}
 
 const ruleOf = (names: readonly string[], answer: Answer, args: readonly Comparison[] = []): Rule => ({
   names,
@@ -150,21 +113,21 @@ const ruleOf = (names: readonly string[], answer: Answer, args: readonly Compari
 
 /** The `linux.seccomp` of a configuration. */
 export function seccompFor(architecture: Architecture): Seccomp {
-  const denied = [...deniedCalls(architecture)];
-  const namesOf = (isNew: boolean): string[] =>
-    denied.filter(([, number]) => number >= FIRST_OF_NEW === isNew).map(([name]) => name);
+  const policy = policyFor(architecture);
+  const namesOf = (answer: Answer): string[] =>
+    policy.filter(({ decision }) => decision === answer).map(({ name }) => name);
   return {
     defaultAction: "SCMP_ACT_ERRNO",
-    defaultErrnoRet: ENOSYS,
+    defaultErrnoRet: UNKNOWN,
     architectures: [ARCHITECTURES[architecture]],
     syscalls: [
-      ruleOf([...freeCalls(architecture).keys()], "allow"),
-      ruleOf(namesOf(false), EPERM),
+      ruleOf(namesOf("allow"), "allow"),
+      ruleOf(namesOf(EPERM), EPERM),
       // As the default has it, said once more: engines of docker before 23 know EPERM alone for a default, and what a library finds
       // forbidden (clone3) it does not do in an older way.
-      ruleOf(namesOf(true), ENOSYS),
-      ...[...checkedCalls(architecture).keys()].flatMap((name) =>
-        (CHECKS[name] ?? []).map(([answer, ...args]) => ruleOf([name], answer, args)),
+      ruleOf(namesOf(UNKNOWN), UNKNOWN),
+      ...policy.flatMap(({ name, decision }) =>
+        typeof decision === "object" ? pathsOf(decision).map(([answer, args]) => ruleOf([name], answer, args)) : [],
       ),
     ],
   };
