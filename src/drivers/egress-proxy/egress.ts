@@ -7,7 +7,7 @@ import type { SecureContext } from "node:tls";
 import { OsError } from "../../abi/errors.ts";
 import { egressBoundsSchema } from "../../abi/isolation.ts";
 import type { Door, DoorSpec, Egress, HttpRequest, HttpResponse, HttpStream } from "../../ports/egress.ts";
-import { type Resolve, systemResolve } from "./rules/addresses.ts";
+import { type Own, type Resolve, systemOwn, systemResolve } from "./rules/addresses.ts";
 import type { Parts } from "./rules/admission.ts";
 import { KEPT_MS, OWN_KEPT_MS, type Times, TIMES } from "./bounds.ts";
 import { ProxyDoor } from "./door/door.ts";
@@ -29,6 +29,7 @@ export type EgressOptions = SecretsOptions & {
   /** Where the folder of the doors is made; the system's temporary folder if absent. */
   readonly folder?: string;
   readonly resolve?: Resolve;
+  readonly own?: Own;
   /** Authorities that are trusted beside the machine's. PEM. */
   readonly authorities?: readonly string[];
   readonly forwardPort?: number;
@@ -126,9 +127,9 @@ class ProxyEgress implements Egress {
   }
 
   #upstream(keptMs: number): Upstream {
-    const { resolve = systemResolve, authorities } = this.#options;
+    const { resolve = systemResolve, own = systemOwn, authorities } = this.#options;
     const trusted = (): SecureContext => (this.#trusted ??= trust(authorities));
-    return new Upstream({ resolve, trusted, times: this.#times(), keptMs });
+    return new Upstream({ names: { resolve, own }, trusted, times: this.#times(), keptMs });
   }
 
   #times(): Times {

@@ -7,13 +7,13 @@ import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from "
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { connect as netConnect, isIP, type LookupFunction, type Socket } from "node:net";
 import type { SecureContext } from "node:tls";
-import { type Addresses, addressesOf, pinned, type Resolve } from "./rules/addresses.ts";
+import { type Addresses, addressesOf, type Names, pinned } from "./rules/addresses.ts";
 import { CONNECTIONS_MAX, HEADER_BYTES_MAX, INTERIM_MAX, ORIGINS_MAX, type Times } from "./bounds.ts";
 import { late, prattling } from "./broken.ts";
 import type { Origin } from "./rules/hosts.ts";
 
 export type UpstreamOptions = {
-  readonly resolve: Resolve;
+  readonly names: Names;
   /** Made when it is first needed. */
   readonly trusted: () => SecureContext;
   readonly times: Times;
@@ -129,7 +129,7 @@ export class Upstream {
       clearTimeout(timer);
       resolve(found);
     };
-    void addressesOf(host, allowPrivate, this.#options.resolve).then(told);
+    void addressesOf(host, allowPrivate, this.#options.names).then(told);
     return promise;
   }
 

@@ -2,10 +2,11 @@
 //
 // Invariants:
 //   A1. A name is resolved once for a connection, all its addresses are judged, and one of those very addresses is dialled.
-//   A2. What is not plainly a public address is refused, unless the rule allows private ones; then what reaches nobody in particular
+//   A2. What is not plainly a public address of somebody else is refused, unless the rule allows private ones; then what reaches nobody in particular
 //       (multicast, broadcast, unspecified, reserved) still is.
 import { lookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
+import { networkInterfaces } from "node:os";
 import ipaddr from "ipaddr.js";
 
 /** All addresses of a name. Rejects if there are none. */
@@ -16,6 +17,14 @@ export const systemResolve: Resolve = async (host) => {
   return found.map(({ address }) => address);
 };
 
+/** Addresses of this machine: what answers at them may trust whoever comes from here, and no firewall stands between. */
+export type Own = () => readonly string[];
+
+export const systemOwn: Own = () =>
+  Object.values(networkInterfaces()).flatMap((each = []) => each.map(({ address }) => address));
+
+/** Looks public, and is a service of Azure for each machine in it. */
+const METADATA: ReadonlySet<string> = new Set(["168.63.129.16"]);
 const PRIVATE: ReadonlySet<string> = new Set(["loopback", "private", "linkLocal", "uniqueLocal", "carrierGradeNat"]);
 /** All that was ever given out for public use; the library calls what may be given out one day unicast as well. */
 const GIVEN_OUT = ipaddr.IPv6.parseCIDR("2000::/3");
@@ -25,6 +34,7 @@ export function refusedAddress(address: string, allowPrivate: boolean): string |
   if (isIP(address) === 0) return "malformed";
   const parsed = ipaddr.parse(address);
   const range = parsed.range();
+  if (METADATA.has(address)) return allowPrivate ? undefined : "metadata";
   if (range === "ipv4Mapped" && parsed instanceof ipaddr.IPv6)
     return allowPrivate ? refusedAddress(parsed.toIPv4Address().toString(), true) : range;
   if (range === "unicast") return parsed instanceof ipaddr.IPv4 || parsed.match(GIVEN_OUT) ? undefined : "reserved";
@@ -36,8 +46,11 @@ export type Addresses =
   | { readonly kind: "refused"; readonly range: string }
   | { readonly kind: "unknown_host" };
 
+/** How names are resolved, and which addresses are this machine's own. */
+export type Names = { readonly resolve: Resolve; readonly own: Own };
+
 /** All addresses of a host, or the first reason not to dial any of them. */
-export async function addressesOf(host: string, allowPrivate: boolean, resolve: Resolve): Promise<Addresses> {
+export async function addressesOf(host: string, allowPrivate: boolean, { resolve, own }: Names): Promise<Addresses> {
   let addresses: readonly string[];
   try {
     addresses = isIP(host) === 0 ? await resolve(host) : [host];
@@ -47,6 +60,8 @@ export async function addressesOf(host: string, allowPrivate: boolean, resolve: 
   }
   const range = addresses.map((address) => refusedAddress(address, allowPrivate)).find((found) => found !== undefined);
   if (range !== undefined) return { kind: "refused", range };
+  const mine = allowPrivate ? [] : own();
+  if (addresses.some((address) => mine.includes(address))) return { kind: "refused", range: "own" };
   return addresses.length === 0 ? { kind: "unknown_host" } : { kind: "found", addresses };
 }
 

@@ -55,7 +55,7 @@ export function isSpent({ ledger }: Parts): Deny | undefined {
 }
 
 export function refusedWay(origin: Origin, way: Addresses & { kind: "refused" }): Deny {
-  const what = way.range === "malformed" ? "no address" : "an address that is not public";
+  const what = way.range === "malformed" ? "no address" : "an address that is not public, or is this machine's own";
   return refuse(
     "address",
     `${authorityOf(origin)} stands for ${what}, and its rule does not allow private ones. An operator can set "allowPrivate" in the rule.`,

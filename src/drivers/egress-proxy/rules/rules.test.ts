@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { egressRuleSchema } from "../../../abi/isolation.ts";
-import { addressesOf, refusedAddress } from "./addresses.ts";
+import { addressesOf, refusedAddress, systemOwn } from "./addresses.ts";
 import { normalHost, parseAuthority } from "./hosts.ts";
 import { beginsPath, isRequestPath, normalPath } from "./paths.ts";
 import { compileRules, decide } from "./rules.ts";
@@ -244,6 +244,7 @@ describe("addresses", () => {
       "172.31.255.255",
       "192.168.1.1",
       "169.254.169.254",
+      "168.63.129.16",
       "100.64.0.1",
       "192.0.0.8",
       "192.0.2.1",
@@ -300,11 +301,33 @@ describe("addresses", () => {
 
   it("are judged all of them, so that one bad one among good ones is not dialled", async () => {
     const both = async (): Promise<string[]> => ["8.8.8.8", "127.0.0.1"];
-    expect(await addressesOf("a.test", false, both)).toEqual({ kind: "refused", range: "loopback" });
-    expect(await addressesOf("a.test", false, async () => [])).toEqual({ kind: "unknown_host" });
-    expect(await addressesOf("a.test", false, () => Promise.reject(new Error("ENOTFOUND")))).toEqual({
+    expect(await addressesOf("a.test", false, { resolve: both, own: () => [] })).toEqual({
+      kind: "refused",
+      range: "loopback",
+    });
+    expect(await addressesOf("a.test", false, { resolve: async () => [], own: () => [] })).toEqual({
       kind: "unknown_host",
     });
-    expect(await addressesOf("10.0.0.1", false, both)).toEqual({ kind: "refused", range: "private" });
+    expect(
+      await addressesOf("a.test", false, { resolve: () => Promise.reject(new Error("ENOTFOUND")), own: () => [] }),
+    ).toEqual({
+      kind: "unknown_host",
+    });
+    expect(await addressesOf("10.0.0.1", false, { resolve: both, own: () => [] })).toEqual({
+      kind: "refused",
+      range: "private",
+    });
+  });
+
+  it("are not this machine's own, public or not, unless the rule allows private ones", async () => {
+    const names = {
+      resolve: async () => ["1.1.1.1", "2606:4700::1111"],
+      own: () => ["127.0.0.1", "2606:4700::1111"],
+    };
+    expect(await addressesOf("a.test", false, names)).toEqual({ kind: "refused", range: "own" });
+    expect(await addressesOf("2606:4700::1111", false, names)).toEqual({ kind: "refused", range: "own" });
+    expect(await addressesOf("a.test", true, names)).toMatchObject({ kind: "found" });
+    expect(await addressesOf("8.8.8.8", false, names)).toMatchObject({ kind: "found" });
+    expect(systemOwn()).toContain("127.0.0.1");
   });
 });
