@@ -4,7 +4,8 @@
 // Method: an agent has a program run behind a door (in a sandbox, where there is one) and makes a request of its own, to a server that says
 // back all that it got, and to another one. Then the secret is looked for in all that the agent saw, and in every byte of its store.
 // Unplugged (without the scrubber; without the check of the destination; without the way out, the secret in the program's environment as
-// elsewhere), it is found.
+// elsewhere), it is found. Over HTTPS the same is asked of one request, and unplugged without a look into TLS. What the machine would tell only
+// itself, as clouds tell it its credentials, is asked for by a name that an agent may ask; unplugged without the judging of addresses.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -14,10 +15,20 @@ import { join } from "node:path";
 import { text as textOf } from "node:stream/consumers";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { placeholderOf, sandboxLimitsSchema, secretSchema } from "../../src/abi/isolation.ts";
+import { egressRuleSchema, placeholderOf, sandboxLimitsSchema, secretSchema } from "../../src/abi/isolation.ts";
 import type { Json } from "../../src/abi/json.ts";
 import type { EgressOptions } from "../../src/drivers/egress-proxy/egress.ts";
+import type { addressesOf } from "../../src/drivers/egress-proxy/rules/addresses.ts";
 import type { Headers, substitute } from "../../src/drivers/egress-proxy/rules/secrets.ts";
+import {
+  dial,
+  farAuthority,
+  get,
+  Notebook,
+  raw,
+  secured,
+  startFar,
+} from "../../src/drivers/egress-proxy/scene.fake.ts";
 import { createBubblewrap } from "../../src/drivers/sandbox-bubblewrap/sandbox.ts";
 import { systemClock } from "../../src/drivers/system/clock.ts";
 import type { Door, Egress } from "../../src/ports/egress.ts";
@@ -40,6 +51,7 @@ const servers: Server[] = [];
 afterEach(async () => {
   vi.doUnmock(`${DRIVER}/rules/scrub.ts`);
   vi.doUnmock(`${DRIVER}/rules/secrets.ts`);
+  vi.doUnmock(`${DRIVER}/rules/addresses.ts`);
   vi.resetModules();
   mediums.splice(0).forEach((medium) => medium.dispose());
   for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
@@ -282,6 +294,86 @@ describe("K7 secrets stay outside, at the way out", () => {
   it("breaks without placeholders: a program that has the secret in its environment gives it to whoever asks", async () => {
     const found = await attempt({ createEgress: await whole(), program: rawProgram, bank: VALUE });
     expect([holds(found.elsewhere), holds(found.answers), holds(found.stored)]).toEqual([true, true, true]);
+  });
+});
+
+/** One request over HTTPS: what its destination got, and what the program did. */
+async function payOverTls(createEgress: Setup["createEgress"]): Promise<{ destination: string; answer: string }> {
+  const far = await startFar({ tls: ["bank.test"] });
+  const place = { host: "bank.test", port: far.port };
+  const egress = createEgress({
+    secrets: { BANK: secretSchema.parse({ from: "BANK", to: [place] }) },
+    secretOf: () => VALUE,
+    resolve: async () => ["127.0.0.1"],
+    authorities: [farAuthority.pem],
+  });
+  const rules = [egressRuleSchema.parse({ ...place, allowPrivate: true })];
+  const door = await egress.open({ owner: "p", rules, secrets: ["BANK"], notes: new Notebook() });
+  const at = `bank.test:${far.port}`;
+  const text = `GET / HTTP/1.1\r\nHost: ${at}\r\nAuthorization: Bearer ${PLACEHOLDER}\r\nConnection: close\r\n\r\n`;
+  const { text: answer } = await secured(await dial(door, at), {
+    servername: "bank.test",
+    ca: [],
+    careless: true,
+    text,
+  });
+  await egress.close();
+  await far.close();
+  return { destination: far.seen.map(({ headers }) => headers.join("\n")).join("\n"), answer };
+}
+
+describe("K7 secrets stay outside, over HTTPS", () => {
+  it("puts a secret in within TLS, and takes it out of what comes back", async () => {
+    const { destination, answer } = await payOverTls(await whole());
+    expect([destination.includes(VALUE), answer.includes(PLACEHOLDER), holds(answer)]).toEqual([true, true, false]);
+  });
+
+  it("breaks when the look into TLS is unplugged: nothing is put in, and the program would need the secret itself", async () => {
+    vi.doMock(`${DRIVER}/rules/secrets.ts`, async (original) => ({
+      ...(await original<object>()),
+      isRegistered: () => false,
+    }));
+    const { destination } = await payOverTls(await whole());
+    expect([destination.includes(VALUE), destination.includes(PLACEHOLDER)]).toEqual([false, true]);
+  });
+});
+
+/** What the machine's cloud tells the machine alone, asked for by a name that the agent may ask, and by Reeve itself for it. */
+async function askMachine(createEgress: Setup["createEgress"]): Promise<string> {
+  const credential = `{"AccessKeyId":"${VALUE}"}`;
+  const far = await startFar({ handle: (_request, response) => void response.end(credential) });
+  const egress = createEgress({ secrets: {}, secretOf: () => undefined, resolve: async () => ["127.0.0.1"] });
+  const rules = [egressRuleSchema.parse({ scheme: "http", host: "*.test", port: far.port })];
+  const opening = { owner: "p", rules, secrets: [], notes: new Notebook() };
+  const door = await egress.open(opening);
+  const url = `http://rebound.test:${far.port}/latest/meta-data/iam/security-credentials/role`;
+  const limits = { signal: new AbortController().signal, responseBytesMax: 10_000 };
+  const own = egress
+    .request({ url, method: "GET", headers: {} }, opening, limits)
+    .then(({ body }) => Buffer.from(body).toString(), String);
+  const answers = await Promise.all([raw(door, get(url)), own]);
+  await egress.close();
+  await far.close();
+  return answers.join("\n");
+}
+
+describe("K7 secrets of the machine stay outside", () => {
+  it("keeps from an agent what the machine is told at an address of its own", async () => {
+    const answers = await askMachine(await whole());
+    expect(answers).not.toContain(VALUE);
+    expect(answers.match(/not public/g)).toHaveLength(2);
+  });
+
+  it("breaks when the judging of addresses is unplugged: the agent has the machine's credentials, twice", async () => {
+    const any: typeof addressesOf = async (host, _allowPrivate, { resolve }) => ({
+      kind: "found",
+      addresses: await resolve(host),
+    });
+    vi.doMock(`${DRIVER}/rules/addresses.ts`, async (original) => ({
+      ...(await original<object>()),
+      addressesOf: any,
+    }));
+    expect((await askMachine(await whole())).split(VALUE)).toHaveLength(3);
   });
 });
 
