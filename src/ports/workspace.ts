@@ -29,6 +29,11 @@ export interface Workspace {
    */
   snapshot(call: number): Promise<boolean>;
   /**
+   * Puts it back to how it stood before the call, for whoever has it open and begins that call again. Answers false, and does nothing,
+   * where it was kept for another call since: what that did would be lost.
+   */
+  putBack(call: number): Promise<boolean>;
+  /**
    * All of these reject with `not_found`, `invalid_argument` (a path that leads out, or is no file), `limit_exceeded`, or `conflict` where
    * a program changes the same place at the same time.
    */
@@ -76,7 +81,10 @@ export interface Workspaces {
    * on; rejects with `invalid_argument` for one that has another.
    */
   commit(pid: ProcessId, options?: CommitOptions): Promise<Differences>;
-  /** Puts it back to how it began or was last written back (`null`), or how it stood before a call. Answers with what that changed. */
+  /**
+   * Puts it back to how it began or was last written back (`null`), or how it stood before a call. Answers with what that changed. Rejects
+   * with `conflict` while somebody has it open. What a crash cuts off is ended at the next use.
+   */
   rollback(pid: ProcessId, to: number | null): Promise<Differences>;
   /** All that there are, by their processes, in the order of pids. */
   list(): Promise<readonly ProcessId[]>;

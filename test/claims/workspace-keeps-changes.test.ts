@@ -125,7 +125,14 @@ function picture(folder: string): Record<string, string> {
 
 /** A workspace on `folder` whose paths are taken as they are. */
 const onFolder = (folder: string): Workspace => ({
-  ...{ folder, uid: null, quota: "none", snapshot: async () => true, close: async () => {} },
+  ...{
+    folder,
+    uid: null,
+    quota: "none",
+    putBack: async () => false,
+    snapshot: async () => true,
+    close: async () => {},
+  },
   read: async (path) => fs.readFileSync(join(folder, path)),
   write: async (path, bytes) => {
     fs.mkdirSync(dirname(join(folder, path)), { recursive: true });

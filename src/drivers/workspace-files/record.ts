@@ -18,6 +18,8 @@ export type Record = {
   readonly leftOut: readonly LeftOut[];
   /** The last calls before which it had been kept when it was put back; -1 for none. */
   readonly putBackAfter?: readonly number[];
+  /** A tree that it is being made; there only while that is under way, or was cut off. */
+  readonly puttingBack?: string;
   /** The last call whose state gave way to later ones; absent while all are there. */
   readonly forgotten?: number;
   /** A tree that is being written back; there only while that is under way, or was cut off. */
@@ -84,6 +86,14 @@ export function readSnapshots(folder: string): Map<number, string> {
 export function writeSnapshot(folder: string, call: number, tree: string): void {
   fs.mkdirSync(join(folder, SNAPSHOTS), { recursive: true, mode: 0o700 });
   writeWhole(join(folder, SNAPSHOTS), `${call}`, tree);
+}
+
+/** Whether the state before this call is the one that was kept last. */
+export function isLatest(folder: string, call: number): boolean {
+  const keptAt = (name: string): bigint => fs.statSync(join(folder, SNAPSHOTS, name), { bigint: true }).mtimeNs;
+  const others = [...readSnapshots(folder).keys()].filter((other) => other !== call);
+  const mine = keptAt(`${call}`);
+  return others.every((other) => other < call && keptAt(`${other}`) <= mine);
 }
 
 export const removeSnapshot = (folder: string, call: number): void =>

@@ -120,6 +120,47 @@ test("before a call that changed nothing it stood as before the next one that di
   expect(() => again().diff(15)).toThrow(/before call 15 is not kept/);
 });
 
+test("a putting back that is cut off is ended at the next use, whatever comes next", () => {
+  const { shelf, live, again, record } = shelfOf(begin);
+  for (const name of ["x", "y", "z"]) fs.writeFileSync(join(live, name), name);
+  shelf.snapshot(3);
+  for (const name of ["x", "y", "z"]) fs.writeFileSync(join(live, name), `other ${name}`);
+  const before = picture(live);
+  let left = 2;
+  const create = nodeFs.openSync;
+  vi.spyOn(nodeFs, "openSync").mockImplementation((path, ...flags) => {
+    if (/\/[xyz]$/.test(String(path)) && (flags[0] as number) & fs.constants.O_CREAT && (left -= 1) < 0)
+      throw new Error("the machine went down");
+    return create(path, ...flags);
+  });
+  syncBuiltinESMExports();
+  expect(() => shelf.rollback(3)).toThrow("went down");
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+  expect(picture(live)).not.toEqual(before);
+  expect(record().puttingBack).toBeDefined();
+  const next = again();
+  next.within(() => {});
+  expect(["x", "y", "z"].map((name) => fs.readFileSync(join(live, name), "utf8"))).toEqual(["x", "y", "z"]);
+  expect(next.diff(3).changes).toEqual([]);
+  expect(record().puttingBack).toBeUndefined();
+});
+
+test("a call that is begun again is given its beginning, unless another was begun since", () => {
+  const { shelf, live, again } = shelfOf(begin);
+  shelf.snapshot(4);
+  fs.writeFileSync(join(live, "a.txt"), "half\n");
+  expect(again().putBackFor(4)).toBe(true);
+  expect(fs.readFileSync(join(live, "a.txt"), "utf8")).toBe("one\ntwo\n");
+  shelf.snapshot(6);
+  fs.writeFileSync(join(live, "six"), "by another call\n");
+  expect(again().putBackFor(4)).toBe(false);
+  // One with a lower number may have begun later, such as after a human's yes.
+  shelf.snapshot(5);
+  for (const call of [6, 7]) expect(again().putBackFor(call)).toBe(false);
+  expect(fs.existsSync(join(live, "six"))).toBe(true);
+});
+
 test("what did not change since is not opened again, of however many files", () => {
   const { shelf, live } = shelfOf((source) => {
     for (let at = 0; at < 50; at += 1) fs.writeFileSync(join(source, `f${at}`), `${at}`);

@@ -21,7 +21,7 @@ import { changesOf } from "./changes.ts";
 import { check, toWrite, write } from "./commit.ts";
 import { syncFileSystem } from "./disk.ts";
 import { Objects } from "./objects.ts";
-import { readSnapshots, type Record, removeSnapshot, writeRecord, writeSnapshot } from "./record.ts";
+import { isLatest, readSnapshots, type Record, removeSnapshot, writeRecord, writeSnapshot } from "./record.ts";
 import { patchOf } from "./patch.ts";
 import { restore } from "./restore.ts";
 import { type FileCache, type Kept, scan } from "./scan.ts";
@@ -63,8 +63,16 @@ export class Shelf {
     return this.#record;
   }
 
-  /** Runs `use` with the open live folder. */
+  /** Runs `use` with the open live folder. Half of one state and half of another is none: a putting back that was cut off is ended first. */
   within<T>(use: (root: number) => T): T {
+    return this.#inside((root) => {
+      const { puttingBack } = this.#record;
+      if (puttingBack !== undefined) this.#make(root, puttingBack);
+      return use(root);
+    });
+  }
+
+  #inside<T>(use: (root: number) => T): T {
     // What runs inside may have closed it to its owner.
     if ((fs.statSync(this.live).mode & 0o700) !== 0o700) fs.chmodSync(this.live, 0o700);
     return using(openRoot(this.live), use);
@@ -176,12 +184,26 @@ export class Shelf {
     const target = this.#stateAt(to);
     const last = this.snapshots.at(-1) ?? -1;
     const { putBackAfter = [] } = this.#record;
-    if (!putBackAfter.includes(last)) this.#put({ ...this.#record, putBackAfter: [...putBackAfter, last] });
-    return this.within((root) => {
-      const now = this.#keep(root, true);
-      restore(root, { now: now.tree, to: target }, { objects: this.#objects, owner: ownerOf(root) });
-      return this.#told(this.#between(now.tree, target), [], true);
-    });
+    const all = putBackAfter.includes(last) ? putBackAfter : [...putBackAfter, last];
+    this.#put({ ...this.#record, putBackAfter: all, puttingBack: target });
+    // Whatever else may be cut off: this is where it goes now.
+    return this.#inside((root) => this.#told(this.#between(this.#make(root, target), target), [], true));
+  }
+
+  /** For a call that is begun again; false where others were begun since, whose work would be lost. */
+  putBackFor(call: number): boolean {
+    if (!this.#snapshots.has(call) || !isLatest(this.#folder, call)) return false;
+    this.rollback(call);
+    return true;
+  }
+
+  /** Makes the live folder what the tree says; answers with the tree that it was. */
+  #make(root: number, target: string): string {
+    const { tree: now } = this.#keep(root, true);
+    restore(root, { now, to: target }, { objects: this.#objects, owner: ownerOf(root) });
+    const { puttingBack: _, ...record } = this.#record;
+    this.#put(record);
+    return now;
   }
 
   /**

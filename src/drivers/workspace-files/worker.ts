@@ -10,6 +10,7 @@ import { Keeper, type KeeperOptions, type Making, type Place } from "./keeper.ts
 export type Orders = {
   readonly open: (pid: string, making: Making) => Place;
   readonly snapshot: (pid: string, call: number) => boolean;
+  readonly putBack: (pid: string, call: number) => boolean;
   readonly snapshots: (pid: string) => readonly number[];
   readonly diff: (pid: string, from: number | null) => Differences;
   readonly patch: (pid: string, from: number | null) => Patch;
@@ -49,6 +50,7 @@ function onPath<T>(pid: string, path: string, use: (root: number) => T): T {
 const ORDERS: Orders = {
   open: (pid, making) => kept().open(pid, making),
   snapshot: (pid, call) => kept().shelf(pid).snapshot(call),
+  putBack: (pid, call) => kept().shelf(pid).putBackFor(call),
   snapshots: (pid) => kept().shelf(pid).snapshots,
   diff: (pid, from) => kept().shelf(pid).diff(from),
   patch: (pid, from) => kept().shelf(pid).patch(from),

@@ -161,6 +161,18 @@ test("a file that is written over keeps its permissions, and is whole or what it
   await workspace.close();
 });
 
+test("nothing is put back under whoever has it open, but by himself", async () => {
+  const workspaces = workspacesOf(project());
+  const workspace = await workspaces.open(PID, { diskBytes: MB });
+  await workspace.snapshot(0);
+  await workspace.write("x", Buffer.from("x"));
+  await expect(workspaces.rollback(PID, 0)).rejects.toEqual(refused("conflict"));
+  expect(await workspace.putBack(0)).toBe(true);
+  expect(await workspace.list(".")).toEqual([]);
+  await workspace.close();
+  await workspaces.rollback(PID, 0);
+});
+
 test("after closing nothing more is done", async () => {
   const workspaces = workspacesOf(project());
   await workspaces.close();
@@ -242,7 +254,7 @@ needs("the right to mount disks in files", lackOfQuota() === undefined)("a disk 
     await workspace.snapshot(0);
     await workspace.write("big", Buffer.alloc(MB, 2));
     execFileSync("sh", ["-c", "cat /dev/zero > fill 2>/dev/null; :"], { cwd: workspace.folder });
-    await workspaces.rollback(PID, 0);
+    expect(await workspace.putBack(0)).toBe(true);
     expect(Buffer.from(await workspace.read("big")).equals(Buffer.alloc(5 * MB, 1))).toBe(true);
     expect((await workspace.list(".")).length).toBe(1);
     await workspace.close();

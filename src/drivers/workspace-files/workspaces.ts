@@ -81,6 +81,7 @@ class FileWorkspaces implements Workspaces {
     return {
       ...place,
       snapshot: (call) => this.#order("snapshot", pid, call),
+      putBack: (call) => this.#order("putBack", pid, call),
       read: (path, { bytesMax } = {}) => this.#order("read", pid, path, bytesMax),
       write: (path, bytes) => this.#order("write", pid, path, bytes),
       remove: (path) => this.#order("removeFile", pid, path),
@@ -104,7 +105,11 @@ class FileWorkspaces implements Workspaces {
   snapshots = (pid: ProcessId) => this.#briefly(pid, () => this.#order("snapshots", pid));
   commit = (pid: ProcessId, options: CommitOptions = {}) =>
     this.#briefly(pid, () => this.#order("commit", pid, options));
-  rollback = (pid: ProcessId, to: number | null) => this.#briefly(pid, () => this.#order("rollback", pid, to));
+
+  async rollback(pid: ProcessId, to: number | null): Promise<Differences> {
+    this.#assertFree(pid);
+    return this.#briefly(pid, () => this.#order("rollback", pid, to));
+  }
 
   async list(): Promise<readonly ProcessId[]> {
     return this.#isThere ? ((await this.#order("all")) as readonly ProcessId[]) : [];
@@ -121,13 +126,17 @@ class FileWorkspaces implements Workspaces {
   look = (pid: ProcessId) => this.#briefly(pid, () => this.#order("look", pid, !this.#held.has(pid)));
 
   async setAside(pid: ProcessId, how: { readonly discard: boolean; readonly by: string }): Promise<Differences> {
-    if (this.#held.has(pid))
-      throw new OsError(
-        "conflict",
-        `The workspace of ${pid} is in use: a program of it is just ending. Try again when it has.`,
-        { data: { what: "workspace", id: pid } },
-      );
+    this.#assertFree(pid);
     return this.#briefly(pid, () => this.#order("setAside", pid, how));
+  }
+
+  #assertFree(pid: ProcessId): void {
+    if (!this.#held.has(pid)) return;
+    throw new OsError(
+      "conflict",
+      `The workspace of ${pid} is in use: a program of it is just ending. Try again when it has.`,
+      { data: { what: "workspace", id: pid } },
+    );
   }
 
   async removals(): Promise<readonly Removal[]> {

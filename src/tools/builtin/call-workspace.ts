@@ -33,13 +33,19 @@ export async function keep(workspace: Workspace, { call, notes, process }: CallO
   return false;
 }
 
-/** Puts the workspace back to how it stood before the call, which was begun before and is begun again. */
-export async function putBack({ workspaces }: WorkspacePorts, { call, notes, process }: CallOptions): Promise<void> {
-  await workspaces.rollback(process.pid, call);
+/** Puts the workspace back to how it stood before the call, which is begun again; false where other calls have worked in it since. */
+export async function putBack(workspace: Workspace, { call, notes, process }: CallOptions): Promise<boolean> {
+  if (!(await workspace.putBack(call))) return false;
   await notes({ kind: "workspace.changed", what: "rollback", before: call, by: process.pid });
+  return true;
 }
 
-/** Keeps the workspace before a call that changes nothing but that; or, where the call was begun before, puts it back. */
-export async function keepOrPutBack(ports: WorkspacePorts, workspace: Workspace, options: CallOptions): Promise<void> {
-  if (await keep(workspace, options)) await putBack(ports, options);
-}
+/**
+ * Keeps the workspace before a call that changes nothing but that; or, where the call was begun before, puts it back. False where it was
+ * begun before and other calls have worked there since: it stands as those left it.
+ */
+export const keepOrPutBack = async (workspace: Workspace, options: CallOptions): Promise<boolean> =>
+  !(await keep(workspace, options)) || (await putBack(workspace, options));
+
+/** Why such a call is not simply begun again. */
+export const OTHERS_SINCE = "it was begun before, and other calls have worked in the workspace since";

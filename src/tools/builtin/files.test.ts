@@ -13,7 +13,7 @@ import type { WorkspacePorts } from "./call-workspace.ts";
 
 const encoder = new TextEncoder();
 
-function scene(initial: Readonly<Record<string, string | Uint8Array>>, { kept = false } = {}) {
+function scene(initial: Readonly<Record<string, string | Uint8Array>>, { kept = false, others = false } = {}) {
   const files = new Map(
     Object.entries(initial).map(([path, text]) => [path, typeof text === "string" ? encoder.encode(text) : text]),
   );
@@ -36,13 +36,14 @@ function scene(initial: Readonly<Record<string, string | Uint8Array>>, { kept = 
     uid: null,
     quota: "none",
     snapshot: async () => (log.push("kept"), !kept),
+    putBack: async () => (log.push("put back"), !others),
     read: async (path) => files.get(path) ?? Promise.reject(missing(path)),
     write: async (path, bytes) => void files.set(path, bytes),
     remove: async (path) => void files.delete(path),
     list: async (path) => list(path),
     close: async () => {},
   };
-  const workspaces = { open: async () => workspace, rollback: async () => void log.push("put back") };
+  const workspaces = { open: async () => workspace };
   const ports = { workspaces, limits: sandboxLimitsSchema.parse({}) } as unknown as WorkspacePorts;
   const tools = new Map(filesTools(ports).map((tool) => [tool.name, tool]));
   const options: CallOptions = { ...caller(), key: "k", signal: new AbortController().signal };
@@ -113,6 +114,17 @@ test("a change that was begun before begins again from how it stood before it", 
   const { text, log } = scene({ f: "a" }, { kept: true });
   await text("edit", { path: "f", old: "a", new: "b" });
   expect(log).toEqual(["kept", "put back"]);
+});
+
+test("begun again after other calls have worked there, their work stays: a file is written again, an edit is not known", async () => {
+  const { call, said } = scene({ f: "a", g: "theirs" }, { kept: true, others: true });
+  expect(await call("write", { path: "f", content: "b" })).toMatchObject({ kind: "done" });
+  expect(said("f")).toBe("b");
+  expect(await call("edit", { path: "g", old: "theirs", new: "mine" })).toMatchObject({
+    kind: "unknown",
+    reason: expect.stringContaining("other calls") as string,
+  });
+  expect(said("g")).toBe("theirs");
 });
 
 test("folders are listed, deep and by pattern", async () => {

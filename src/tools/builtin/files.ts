@@ -8,7 +8,7 @@ import type { ToolContent } from "../../abi/tools.ts";
 import type { CallOptions, ToolOutcome } from "../../ports/tools.ts";
 import type { FileEntry, Workspace } from "../../ports/workspace.ts";
 import { isClean, cleanText, showHidden } from "../clean.ts";
-import { inWorkspace, keepOrPutBack, type WorkspacePorts } from "./call-workspace.ts";
+import { inWorkspace, keepOrPutBack, OTHERS_SINCE, type WorkspacePorts } from "./call-workspace.ts";
 import { searchFiles, walk } from "./search.ts";
 import { textOf } from "./text.ts";
 import { type BuiltinTool, builtinTool } from "./tool.ts";
@@ -120,7 +120,8 @@ const writeTool = (ports: WorkspacePorts): BuiltinTool =>
     run: ({ path: file, content }, options) =>
       answering(ports, options, async (workspace) => {
         const bytes = new TextEncoder().encode(content);
-        await keepOrPutBack(ports, workspace, options);
+        // Begun again after others, it does the same once more.
+        await keepOrPutBack(workspace, options);
         await workspace.write(file, bytes);
         return done(`Wrote ${file}: ${bytes.length} bytes.`, { bytes: bytes.length });
       }),
@@ -140,7 +141,7 @@ const editTool = (ports: WorkspacePorts): BuiltinTool =>
     declared: { ...writes, summary: "edit {path}" },
     run: ({ path: file, old, new: replacement, all }, options) =>
       answering(ports, options, async (workspace) => {
-        await keepOrPutBack(ports, workspace, options);
+        if (!(await keepOrPutBack(workspace, options))) return { kind: "unknown", reason: `${OTHERS_SINCE}.` };
         const text = textOf(await workspace.read(file, { bytesMax: FILE_BYTES_MAX }));
         if (text === undefined) return failed(`${file} is no text, so it cannot be edited.`);
         const ends = lineEndsOf(text, old + replacement);

@@ -14,7 +14,7 @@ import type { Finished, Sandboxes, SandboxSpec } from "../../ports/sandbox.ts";
 import type { CallOptions, EgressNotes, ToolOutcome } from "../../ports/tools.ts";
 import type { Workspace } from "../../ports/workspace.ts";
 import { tightest } from "./bounds.ts";
-import { inWorkspace, keep, type WorkspacePorts, putBack } from "./call-workspace.ts";
+import { inWorkspace, keep, OTHERS_SINCE, type WorkspacePorts, putBack } from "./call-workspace.ts";
 import { shortened } from "./text.ts";
 
 export type JobPorts = WorkspacePorts & { readonly sandboxes: Sandboxes; readonly egress: Egress };
@@ -42,7 +42,7 @@ export async function runJob(ports: JobPorts, job: Job, options: CallOptions): P
   let started = false;
   try {
     return await inWorkspace(ports, options, async (workspace) => {
-      const reason = await prepare(ports, workspace, options);
+      const reason = await prepare(workspace, options);
       if (reason !== undefined) return { kind: "unknown", reason };
       const door = await openDoor(ports.egress, options);
       started = true;
@@ -60,12 +60,11 @@ export async function runJob(ports: JobPorts, job: Job, options: CallOptions): P
 }
 
 /** Keeps the workspace, or puts it back for a job that was begun before; answers why that one cannot be begun again. */
-async function prepare(ports: JobPorts, workspace: Workspace, options: CallOptions): Promise<string | undefined> {
+async function prepare(workspace: Workspace, options: CallOptions): Promise<string | undefined> {
   if (!(await keep(workspace, options))) return undefined;
   if (options.process.manifest.egress.length > 0)
     return "it was begun before, and may have sent something to where it may reach";
-  await putBack(ports, options);
-  return undefined;
+  return (await putBack(workspace, options)) ? undefined : OTHERS_SINCE;
 }
 
 type Place = { readonly ports: JobPorts; readonly workspace: Workspace; readonly door: Door | undefined };

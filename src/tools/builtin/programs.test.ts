@@ -27,7 +27,10 @@ type Asked = {
   readonly inputs: (string | undefined)[];
 };
 
-function ports(result: Finished | Error, { kept = false } = {}): { readonly ports: JobPorts; readonly asked: Asked } {
+function ports(
+  result: Finished | Error,
+  { kept = false, others = false } = {},
+): { readonly ports: JobPorts; readonly asked: Asked } {
   const asked: Asked = { specs: [], doors: [], log: [], inputs: [] };
   const door: Door = {
     folder: "/door",
@@ -39,6 +42,7 @@ function ports(result: Finished | Error, { kept = false } = {}): { readonly port
   const workspace = {
     folder: "/workspace",
     snapshot: async (call: number) => (asked.log.push(`snapshot ${call}`), !kept),
+    putBack: async (call: number) => (asked.log.push(`put back ${call}`), !others),
     close: async () => void asked.log.push("let go"),
   } as unknown as Workspace;
   return {
@@ -57,7 +61,6 @@ function ports(result: Finished | Error, { kept = false } = {}): { readonly port
       } as unknown as JobPorts["sandboxes"],
       workspaces: {
         open: async () => workspace,
-        rollback: async (_: unknown, to: number) => (asked.log.push(`rollback ${to}`), []),
       } as unknown as JobPorts["workspaces"],
       egress: {
         open: async (spec: DoorSpec) => (asked.doors.push(spec), door),
@@ -108,7 +111,15 @@ test("a way out is opened for the call alone, by the agent's rules, and closed a
 test("dispatched again, it begins where the first one did; where that may have sent something, it is not run again", async () => {
   const again = ports(finished({}), { kept: true });
   await shellTool(again.ports).run({ command: "x" }, options());
-  expect(again.asked.log).toEqual(["snapshot 7", "rollback 7", "run", "let go"]);
+  expect(again.asked.log).toEqual(["snapshot 7", "put back 7", "run", "let go"]);
+
+  // What these did would be lost.
+  const amid = ports(finished({}), { kept: true, others: true });
+  expect(await shellTool(amid.ports).run({ command: "x" }, options())).toMatchObject({
+    kind: "unknown",
+    reason: expect.stringContaining("other calls have worked") as string,
+  });
+  expect(amid.asked.log).not.toContain("run");
 
   const sent = ports(finished({}), { kept: true });
   expect(await shellTool(sent.ports).run({ command: "x" }, options({ egress: [rule] }))).toMatchObject({
