@@ -73,3 +73,14 @@ for (const { runtime, need, present, ask } of [podman, docker]) {
     });
   });
 }
+
+needs(docker.need, docker.present)("an image that somebody removed from docker", () => {
+  it("is made again at the next start", async () => {
+    const sandbox = make({ runtime: "docker" });
+    await run(sandbox, {});
+    const names = docker.ask("", ["images", "--format", "{{.Repository}}:{{.Tag}}", "reeve-sandbox"]);
+    docker.ask("", ["rmi", "--force", ...names.trim().split("\n")]);
+    expect(await run(sandbox, { command: ["echo", "there"] })).toMatchObject({ stdout: "there\n" });
+    await sandbox.close();
+  });
+});

@@ -1,6 +1,4 @@
 // What this machine offers to containers, and what is in force with a runtime.
-import { createHash } from "node:crypto";
-import { release } from "node:os";
 import type { Architecture } from "../../lib/system-calls.ts";
 import type { Duty, Layout } from "../../linux/cgroup-layout.ts";
 import type { Layer } from "../../ports/sandbox.ts";
@@ -63,9 +61,3 @@ export function layersOf({ lacks }: Layout, { ownUsers }: Pick<Runtime, "ownUser
     ...duties,
   ];
 }
-
-/** Stands for all that a verdict of the self-test depends on. */
-export const fingerprintOf = (facts: Readonly<Record<string, unknown>>): string =>
-  createHash("sha256")
-    .update(JSON.stringify({ ...facts, kernel: release(), arch: process.arch }))
-    .digest("hex");

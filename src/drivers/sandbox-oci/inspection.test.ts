@@ -1,11 +1,12 @@
 // Goal: what is not held as it was asked for, or was exchanged under the driver's hands, is not let in. Method: this very process in the place
 // of a container's first, and files in the place of control groups.
+import { spawn } from "node:child_process";
 import { closeSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { openSource } from "../../linux/mounts.ts";
 import { own, withFolder } from "./containers.fake.ts";
-import { checkHeld, checkLimits, checkMounts, firstInside } from "./inspection.ts";
+import { checkAlone, checkHeld, checkLimits, checkMounts, firstInside } from "./inspection.ts";
 
 withFolder();
 
@@ -32,6 +33,15 @@ test("a process that is not held as it was asked for is not let in", () => {
   expect(() => checkHeld(process.pid, { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 })).toThrow(
     /new privileges|filter|capabilities/,
   );
+});
+
+test("a process that has started others already is not let in", async () => {
+  const lone = spawn("cat");
+  const child = spawn("sh", ["-c", "cat; :"]);
+  await vi.waitFor(() => expect(() => checkAlone(child.pid ?? 0)).toThrow(/no limit would hold/));
+  expect(() => checkAlone(lone.pid ?? 0)).not.toThrow();
+  for (const each of [lone, child]) each.stdin.end();
+  await Promise.all([lone, child].map((each) => new Promise((resolve) => each.once("exit", resolve))));
 });
 
 test("a limit that the system does not have as it was set is seen, and a process that is not in its group", () => {

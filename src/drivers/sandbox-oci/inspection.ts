@@ -57,6 +57,14 @@ const HELD: readonly (readonly [name: string, value: string, what: string])[] = 
   ),
 ];
 
+/** What is put into the groups with the limits is this process: another one that an engine put beside it would be held by none. Rejects with `isolation_unavailable`. */
+export function checkAlone(pid: number): void {
+  const file = `/proc/${pid}/task/${pid}/children`;
+  // A kernel without it leaves this to the self-test.
+  if (existsSync(file) && readFileSync(file, "utf8").trim() !== "")
+    throw notHeld("another program stands between its first process and its job, which no limit would hold");
+}
+
 export type Identity = { readonly uid: number; readonly gid: number };
 
 /** `identity`: the user and the group of the machine that it is to be. Rejects with `isolation_unavailable` if the runtime left something out. */

@@ -17,16 +17,17 @@ import { OsError } from "../../abi/errors.ts";
 import type { SandboxLimits } from "../../abi/isolation.ts";
 import { sweep } from "../../linux/cgroup.ts";
 import { ETC_TEXT } from "../../linux/etc-folder.ts";
+import { fingerprintOf } from "../../linux/machine.ts";
 import { openPlaces, type Places } from "../../linux/places.ts";
 import { Running } from "../../linux/running.ts";
 import type { DriverState, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
 import { Container } from "./container.ts";
 import { HOME, samplePlan, type Plan } from "./contents/plan.ts";
 import { clear, imageOf, layGround, layoutFor, type Ground, type GroundOptions } from "./ground.ts";
-import { fingerprintOf, layersOf } from "./host.ts";
+import { layersOf } from "./host.ts";
 import { wordOf } from "./inside/first-process.ts";
 import { makePipes } from "./inside/pipes.ts";
-import { checkHeld, checkLimits, checkMounts, openDisk } from "./inspection.ts";
+import { checkAlone, checkHeld, checkLimits, checkMounts, openDisk } from "./inspection.ts";
 import { launch, type Launched } from "./launch.ts";
 import { chooseRuntime } from "./runtimes/choice.ts";
 import { explain } from "./runtimes/refusals.ts";
@@ -130,10 +131,11 @@ class OciSandbox implements Sandbox {
     if (typeof ground === "string") return { state: none(ground), ground: undefined };
     const layers = layersOf(layout, runtime);
     const { kind, version, carrier } = runtime;
-    const fingerprint = fingerprintOf({
+    const facts = {
       ...{ kind, version, layers, etc: ETC_TEXT, image: imageOf(this.#options.image) },
       profile: runtime.facts(ground.world, samplePlan(PROBE_LIMITS, carrier)),
-    });
+    };
+    const fingerprint = fingerprintOf(facts, layout);
     try {
       await runtime.ready(ground.world, ground);
       const probe = await this.#start(ground, PROBE, undefined);
@@ -151,6 +153,15 @@ class OciSandbox implements Sandbox {
   }
 
   async #start(ground: Ground, spec: SandboxSpec, signal: AbortSignal | undefined): Promise<Running> {
+    try {
+      return await this.#attempt(ground, spec, signal);
+    } catch (error) {
+      if (!OsError.is(error) || !(await ground.runtime.restored(error.message))) throw error;
+      return this.#attempt(ground, spec, signal);
+    }
+  }
+
+  async #attempt(ground: Ground, spec: SandboxSpec, signal: AbortSignal | undefined): Promise<Running> {
     const places = await openPlaces(spec, ground.users);
     try {
       if (signal?.aborted === true) throw cancelled("its caller gave up");
@@ -296,6 +307,7 @@ async function letIn(running: Running, { order, container, ground, spec, places 
   if (first === undefined)
     throw unavailable("its first process is not to be seen: it is over, or it runs on another machine than Reeve.");
   container.standsBy(first);
+  checkAlone(first);
   checkHeld(first, { uid: plan.ids.job, gid: ground.users === undefined ? ownGroup() : plan.ids.job });
   checkMounts(first, places);
   group.admit(first);

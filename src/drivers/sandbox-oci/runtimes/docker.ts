@@ -35,6 +35,9 @@ const ENGINE_TIMEOUT_MS = 30_000;
 const PAUSE_MS = 50;
 const NAME = "reeve-sandbox";
 
+/** What an engine tells of itself that a verdict depends on: where files are, who starts containers, and what holds them. */
+const FACTS = ["Driver", "DefaultRuntime", "Runtimes", "CgroupDriver", "CgroupVersion", "SecurityOptions"];
+
 type ServerVersion = {
   readonly Server?: { readonly Version?: string; readonly ApiVersion?: string; readonly Os?: string } | null;
 };
@@ -53,10 +56,14 @@ export async function findDocker(): Promise<readonly [Runtime] | string> {
   const server = serverOf(answer.said);
   if (Number(server?.ApiVersion?.split(".")[1] ?? 0) < API_MIN || server?.Os !== "linux")
     return `the engine of docker (${server?.Version ?? "unknown"}) will not do: install docker 20.10 or later, for Linux`;
-  const info = await ask(path, ["info", "--format", "{{json .SecurityOptions}}"], { env: envOf(host) });
-  if ("said" in info && info.said.includes("name=rootless"))
+  const info = await ask(path, ["info", "--format", `[${FACTS.map((name) => `{{json .${name}}}`).join(",")}]`], {
+    env: envOf(host),
+  });
+  if ("failed" in info) return `the engine of docker does not tell what it is (${info.failed})`;
+  if (info.said.includes("name=rootless"))
     return "the engine of docker runs without root, and its limits cannot be held from outside. Use one that runs as root, or bubblewrap";
-  return [new Docker(path, `docker ${server.Version ?? ""}`, envOf(host))];
+  // Its parts have versions of their own, and which of them it uses are settings.
+  return [new Docker(path, `docker ${JSON.stringify(server)} ${info.said}`, envOf(host))];
 }
 
 /** Undefined for what is no engine of docker, whatever it calls itself. */
@@ -77,6 +84,9 @@ const envOf = (host: string | undefined): Readonly<Record<string, string>> => ({
   ...(host === undefined ? {} : { DOCKER_HOST: host }),
 });
 
+/** A root with nothing in it, and the archive that it is made of. */
+type Image = { readonly image: string; readonly tar: Uint8Array };
+
 class Docker implements Runtime {
   readonly kind = "docker";
   readonly version: string;
@@ -87,7 +97,7 @@ class Docker implements Runtime {
   readonly counted = { start: { processes: 1, bytes: 0 }, processes: 1 };
   readonly #path: string;
   readonly #env: Readonly<Record<string, string>>;
-  #shared: (EngineWorld & { readonly image: string }) | undefined;
+  #shared: (EngineWorld & Image) | undefined;
 
   constructor(path: string, version: string, env: Readonly<Record<string, string>>) {
     this.#path = path;
@@ -105,11 +115,8 @@ class Docker implements Runtime {
     const engine = makeEngineWorld(world, folder);
     const tar = tarOf(rootParts(engine.entries));
     const image = `${NAME}:${createHash("sha256").update(tar).digest("hex").slice(0, 32)}`;
-    this.#shared = { ...engine, image };
-    if ("failed" in (await this.#ask(["image", "inspect", "--format", "{{.Id}}", image]))) {
-      const made = await this.#ask(["import", "-", image], { input: tar });
-      if ("failed" in made) throw engineUnavailable("docker does not take the image of an empty root", made.failed);
-    }
+    this.#shared = { ...engine, image, tar };
+    if ("failed" in (await this.#ask(["image", "inspect", "--format", "{{.Id}}", image]))) await this.#import();
     const listed = await this.#ask(["ps", "--all", "--filter", "name=reeve-", "--format", "{{.Names}}"]);
     if ("failed" in listed) throw engineUnavailable("docker does not tell its containers", listed.failed);
     for (const name of leftOver(listed.said)) await this.#remove(name);
@@ -131,6 +138,13 @@ class Docker implements Runtime {
     };
   }
 
+  /** Whoever makes room on a machine removes images that no container uses. */
+  async restored(said: string): Promise<boolean> {
+    if (!/No such image|Unable to find image/i.test(said)) return false;
+    await this.#import();
+    return true;
+  }
+
   async firstOf({ id }: Order): Promise<number | undefined> {
     const told = await this.#ask(["inspect", "--type", "container", "--format", "{{.State.Pid}}", id]);
     return "failed" in told ? undefined : firstInside([Number(told.said)]);
@@ -141,6 +155,12 @@ class Docker implements Runtime {
   }
 
   async close(): Promise<void> {}
+
+  async #import(): Promise<void> {
+    const { image, tar } = this.#known;
+    const made = await this.#ask(["import", "-", image], { input: tar });
+    if ("failed" in made) throw engineUnavailable("docker does not take the image of an empty root", made.failed);
+  }
 
   async #remove(name: string): Promise<void> {
     const removed = await this.#ask(["rm", "--force", "--volumes", name]);
@@ -158,7 +178,7 @@ class Docker implements Runtime {
     return ask(this.#path, args, { ...options, env: this.#env, timeoutMs: ENGINE_TIMEOUT_MS });
   }
 
-  get #known(): EngineWorld & { readonly image: string } {
+  get #known(): EngineWorld & Image {
     if (this.#shared === undefined) throw new Error("a runtime is made ready before its first container");
     return this.#shared;
   }

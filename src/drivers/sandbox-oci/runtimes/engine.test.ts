@@ -55,7 +55,7 @@ describe.each([
       ...{ "--network": ["none"], "--cap-drop": ["ALL"], "--pull": ["never"] },
       ...{ "--ipc": ["private"], "--cgroupns": ["private"], "--log-driver": ["none"] },
     });
-    expect(args).toEqual(expect.arrayContaining(["--rm", "--read-only"]));
+    expect(args).toEqual(expect.arrayContaining(["--rm", "--read-only", "--init=false"]));
     expect(valuesOf(args, "--security-opt")).toEqual(
       expect.arrayContaining(["no-new-privileges", "seccomp=/own/seccomp.json"]),
     );

@@ -75,7 +75,7 @@ export function tmpfsArg({ destination, options }: OciMount): string[] {
 export const runArgs = ({ id, plan }: Pick<Order, "id" | "plan">, { seccompFile }: EngineWorld): string[] => [
   ...["run", "--rm", "--name", id, "--pull", "never", "--hostname", "sandbox", "--log-driver", "none"],
   ...["--network", "none", "--ipc", "private", "--cgroupns", "private"],
-  ...["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"],
+  ...["--read-only", "--init=false", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"],
   // Labels of SELinux would hide the machine's programs and the workspace; what they keep apart, user ids keep apart.
   ...["--security-opt", `seccomp=${seccompFile}`, "--security-opt", "label=disable"],
   ...rlimitsOf(plan.limits).flatMap(({ type, soft, hard }) => [

@@ -46,7 +46,19 @@ export async function findPodman(folder: string): Promise<readonly Runtime[] | s
     return `${answer.said} is too old: install podman ${VERSION_MIN.join(".")} or later`;
   const runtimes = ["runc", "crun"].flatMap((name) => placeOf(name) ?? []);
   if (runtimes.length === 0) return "podman has neither runc nor crun here: install one (the package `crun`)";
-  return runtimes.map((runtime) => new Podman(path, `${answer.said} with ${runtime}`, { runtime, folder }));
+  const monitor = await versionOf(placeOf("conmon"));
+  return Promise.all(
+    runtimes.map(async (runtime) => {
+      const version = `${answer.said} with ${runtime} (${await versionOf(runtime)}) and ${monitor}`;
+      return new Podman(path, version, { runtime, folder });
+    }),
+  );
+}
+
+/** As it tells it, in a line; empty where it does not. */
+async function versionOf(path: string | undefined): Promise<string> {
+  const answer = path === undefined ? undefined : await ask(path, ["--version"]);
+  return answer !== undefined && "said" in answer ? answer.said.replaceAll("\n", ", ") : "";
 }
 
 type Shared = EngineWorld & { readonly env: Readonly<Record<string, string>>; readonly global: readonly string[] };
@@ -140,6 +152,10 @@ class Podman implements Runtime {
     const args = podmanArgs(order, { entries, ...rest });
     const inside = insideScript(order.plan.command, order.plan);
     return { argv: [this.#path, ...global, ...args, "--rootfs", root, ...inside], env, groups: [] };
+  }
+
+  async restored(): Promise<boolean> {
+    return false;
   }
 
   async firstOf({ folder }: Order): Promise<number | undefined> {

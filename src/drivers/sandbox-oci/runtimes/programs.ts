@@ -31,6 +31,8 @@ export type AskOptions = {
   readonly timeoutMs?: number;
 };
 
+type Failure = { readonly stderr?: string; readonly message: string; readonly killed?: boolean };
+
 /** Never rejects: a program that fails answers with the last that it says. */
 export async function ask(
   path: string,
@@ -50,7 +52,8 @@ export async function ask(
     answer.child.stdin?.end(input);
     return { said: (await answer).stdout.trim() };
   } catch (error) {
-    const { stderr, message } = error as { readonly stderr?: string; readonly message: string };
+    const { stderr, message, killed } = error as Failure;
+    if (killed === true) return { failed: `${path} did not answer within ${timeoutMs / 1_000} s` };
     const told = stderr === undefined || stderr.trim() === "" ? message : stderr;
     return { failed: told.trim().split("\n").at(-1)?.replace(/\.$/, "") ?? message };
   }

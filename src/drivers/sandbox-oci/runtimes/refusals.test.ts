@@ -9,6 +9,16 @@ test("a runtime's refusal is told by its last word, with the remedy where one is
   expect(explain(runtime, log.replaceAll('\\"', ""))).toContain("Use runc");
   expect(explain(runtime, "")).toBe("crun ended without a word");
   const refusal = "docker: Error response from daemon: no.\n";
-  for (const advice of ["See 'docker run --help'.", "\nRun 'docker run --help' for more information"])
+  for (const advice of [
+    "See 'docker run --help'.",
+    "\nRun 'docker run --help' for more information",
+    'level=error msg="error waiting for container: context canceled"',
+  ])
     expect(explain({ kind: "docker" }, `${refusal}${advice}\n`)).toBe(refusal.trim());
+});
+
+test("a full disk is told from namespaces that are used up", () => {
+  const full = "docker: Error response from daemon: write /data/x: no space left on device.";
+  expect(explain({ kind: "docker" }, full)).toContain("Make room");
+  expect(explain({ kind: "runc" }, "nsexec: failed to unshare: No space left on device")).toContain("namespaces");
 });

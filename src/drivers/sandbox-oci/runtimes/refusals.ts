@@ -17,8 +17,12 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
     "podman without root needs subordinate user ids: the package `uidmap`, and `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`.",
   ],
   [
-    /no space left on device|unshare.*(?:ENOSPC|No space)/i,
+    /(?:unshare|clone|fork\/exec).*(?:ENOSPC|no space)/i,
     "The machine's number of namespaces is used up. Raise `user.max_user_namespaces` (sysctl).",
+  ],
+  [
+    /no space left on device|disk quota exceeded/i,
+    "The disk on which Reeve's data folder, or the engine's own, stands is full. Make room there.",
   ],
   [
     /unshare.*Operation not permitted|user namespaces are not enabled/i,
@@ -42,8 +46,9 @@ export function explain({ kind }: Pick<Runtime, "kind">, log: string): string {
   return remedy === undefined ? said : `${said}. ${remedy}`;
 }
 
-/** What docker says behind every refusal. */
-const isAdvice = (line: string): boolean => /^(?:See|Run) 'docker\b/.test(line);
+/** What docker says behind a refusal, and is none. */
+const isAdvice = (line: string): boolean =>
+  /^(?:See|Run) 'docker\b|error waiting for container: context canceled/.test(line);
 
 /** Lines of a log in JSON; what is not JSON stands for itself. */
 const messagesOf = (log: string): string[] =>

@@ -79,6 +79,10 @@ class BareRuntime implements Runtime {
     };
   }
 
+  async restored(): Promise<boolean> {
+    return false;
+  }
+
   async firstOf({ group }: Order): Promise<number | undefined> {
     return firstInside(group.pids());
   }

@@ -60,6 +60,8 @@ export interface Runtime {
   ready(world: World, run: Run): Promise<void>;
   /** Lays out what one container needs. */
   commandOf(order: Order): Command;
+  /** For a container that was not started, by what was said of it: whether that came from something of all containers that was lost, and is there again. */
+  restored(said: string): Promise<boolean>;
   /** On the machine: the first process of a container that stands at its gate; undefined if it is over already. */
   firstOf(order: Order): Promise<number | undefined>;
   /** After its end: nothing of the container is in any book. `inOrder`: it ended by itself, with the word of its job or of its gate. */
