@@ -1,6 +1,6 @@
 // Goal: each kind of control groups is found for what it is, and gets the limits in its own terms. Method: the texts of machines of
 // each kind, and plain folders in the place of groups, whose files can be read afterwards.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -92,6 +92,36 @@ test("a machine without control groups lacks each duty by name", () => {
   const layout = layoutOf(cgroupMounts("30 20 0:27 / /proc rw - proc proc rw\n"), ownGroups(""));
   expect(layout.hierarchies).toEqual([]);
   expect(Object.keys(layout.lacks).toSorted()).toEqual(["cpu", "kill", "memory", "pids", "usage"]);
+});
+
+/** Of a Reeve that has no descriptor left until it is told that its group was looked at, and that its removal has begun. */
+const EXHAUSTED = `
+  import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
+  import { join } from "node:path";
+  const { Groups } = await import(process.env.MODULE);
+  const folder = process.env.FOLDER;
+  const layout = { hierarchies: [{ version: 2, folder, duties: new Set(["usage", "kill"]) }], lacks: {} };
+  const group = new Groups(layout, "run").make({ cpus: 1, memoryBytes: 1, processes: 1, ownProcesses: 1 });
+  writeFileSync(join(folder, "run/1/cpu.stat"), "usage_usec 1000\\n");
+  const held = [];
+  try {
+    for (;;) held.push(openSync("/dev/null", "r"));
+  } catch {}
+  const before = group.usage().cpuMs;
+  const removed = group.remove();
+  held.forEach(closeSync);
+  const after = group.usage().cpuMs;
+  setImmediate(() => rmSync(join(folder, "run/1"), { recursive: true }));
+  await removed;
+  process.stdout.write(JSON.stringify({ before, after }));
+`;
+
+test("a group is looked at and removed later where no descriptor is left now", () => {
+  const env = { ...process.env, MODULE: new URL("./cgroup.ts", import.meta.url).href, FOLDER: folder };
+  const command = ["-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, "--input-type=module", "-e", EXHAUSTED];
+  const { stdout, stderr } = spawnSync("/bin/sh", command, { env, encoding: "utf8" });
+  expect(stderr).not.toContain("EMFILE");
+  expect(JSON.parse(stdout)).toEqual({ before: null, after: 1 });
 });
 
 const hierarchies = process.getuid?.() === 0 ? readLayout().hierarchies : [];

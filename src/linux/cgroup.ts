@@ -133,21 +133,18 @@ export class Group {
     };
   }
 
-  /** `first` of version 1 or `second` of version 2. Undefined where nothing has that duty, or it is gone. */
+  /** `first` of version 1 or `second` of version 2. Undefined where nothing has that duty, it is gone, or it cannot be opened now. */
   #read(duty: Duty, first: string, second: string): string | undefined {
     const place = this.#places.find((candidate) => has(candidate, duty));
     if (place === undefined) return undefined;
     const name = place.hierarchy.version === 2 ? second : first;
+    const look = (): string => {
+      const gauge = this.#gauges.get(name) ?? openSync(join(place.folder, name), "r");
+      this.#gauges.set(name, gauge);
+      return GAUGE.toString("latin1", 0, readSync(gauge, GAUGE, 0, GAUGE_BYTES, 0));
+    };
     // A runtime that fails removes what it was given.
-    return unlessGone(
-      place.folder,
-      () => {
-        const gauge = this.#gauges.get(name) ?? openSync(join(place.folder, name), "r");
-        this.#gauges.set(name, gauge);
-        return GAUGE.toString("latin1", 0, readSync(gauge, GAUGE, 0, GAUGE_BYTES, 0));
-      },
-      undefined,
-    );
+    return ifPossible(() => unlessGone(place.folder, look, undefined));
   }
 
   /** Whoever is in it dies at once. */
@@ -169,7 +166,7 @@ export class Group {
   /** Kills what is left and removes the group. Rejects with `internal` if something does not die for half a minute. */
   async remove(): Promise<void> {
     if (this.#removeFolders()) return;
-    this.kill();
+    ifPossible(() => this.kill());
     let waitedMs = 0;
     for (let attempt = 0; !this.#removeFolders(); attempt += 1) {
       if (waitedMs > DEATH_TIMEOUT_MS)
@@ -182,7 +179,7 @@ export class Group {
       else await after(pauseMs);
       waitedMs += pauseMs;
       // What was being forked while the others were killed.
-      if (attempt % 4 === 3) this.kill();
+      if (attempt % 4 === 3) ifPossible(() => this.kill());
     }
   }
 
@@ -359,6 +356,16 @@ function unlessGone<T>(folder: string, look: () => T, otherwise: T): T {
   } catch (error) {
     if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return otherwise;
     if (!existsSync(folder)) return otherwise;
+    throw error;
+  }
+}
+
+/** Undefined where Reeve, or the machine, has no descriptor left for it: whoever asks does so again. */
+function ifPossible<T>(act: () => T): T | undefined {
+  try {
+    return act();
+  } catch (error) {
+    if (["EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
     throw error;
   }
 }

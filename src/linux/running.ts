@@ -69,6 +69,7 @@ export class Running implements SandboxProcess {
   readonly #options: RunningOptions;
   #wall: NodeJS.Timeout | undefined;
   #look: NodeJS.Timeout | undefined;
+  #again: NodeJS.Timeout | undefined;
   #cause: Cause | undefined;
   #over = false;
   #outputBytes = 0;
@@ -130,7 +131,18 @@ export class Running implements SandboxProcess {
   #end(cause: Cause): void {
     if (this.#over || this.#cause !== undefined) return;
     this.#cause = cause;
-    this.#options.bounds.kill();
+    this.#kill();
+  }
+
+  /** Until it is over: without a descriptor left, for one, nobody can be told to end. */
+  #kill(): void {
+    if (this.#over) return;
+    try {
+      this.#options.bounds.kill();
+    } catch {
+      // Whatever it was, the only thing to do is to do it again.
+      this.#again = setTimeout(() => this.#kill(), LOOK_MS_MAX);
+    }
   }
 
   /** Reads from `source` only as fast as it is read itself. */
@@ -168,6 +180,7 @@ export class Running implements SandboxProcess {
     this.#over = true;
     clearTimeout(this.#wall);
     clearTimeout(this.#look);
+    clearTimeout(this.#again);
     const { bounds, release } = this.#options;
     const usage = bounds.usage();
     const limit = this.#limitMet(usage);
