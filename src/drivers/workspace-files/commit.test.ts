@@ -251,6 +251,42 @@ test("links that lead out are refused by name, and nothing is written", () => {
   expect(picture(source)).toEqual(before);
 });
 
+test("what makes git run programs is refused by name, at any depth; what git keeps of the work is written", () => {
+  const { shelf, live, source } = shelfOf((folder) => {
+    begin(folder);
+    fs.mkdirSync(join(folder, ".git/hooks"), { recursive: true });
+    fs.writeFileSync(join(folder, ".git/config"), "[core]\n");
+    fs.writeFileSync(join(folder, ".git/HEAD"), "ref: refs/heads/main\n");
+  });
+  const before = picture(source);
+  fs.mkdirSync(join(live, ".git/objects"));
+  fs.writeFileSync(join(live, ".git/objects/1"), "object\n");
+  fs.writeFileSync(join(live, ".git/HEAD"), "ref: refs/heads/other\n");
+  fs.writeFileSync(join(live, ".git/config"), "[core]\nfsmonitor = ./evil\n");
+  fs.writeFileSync(join(live, ".git/hooks/pre-commit"), "#!/bin/sh\n", { mode: 0o755 });
+  fs.mkdirSync(join(live, "inner/.GIT/modules/x/hooks"), { recursive: true });
+  fs.writeFileSync(join(live, "inner/.GIT/modules/x/config"), "[core]\n");
+  fs.mkdirSync(join(live, "other"));
+  fs.writeFileSync(join(live, "other/.git"), "gitdir: ../inner/.GIT\n");
+  const issues = [".git/config", ".git/hooks/pre-commit", "inner/.GIT/modules/x/config", "other/.git"];
+  expect(() => shelf.commit()).toThrow(
+    expect.objectContaining({
+      code: "invalid_argument",
+      data: { issues: issues.map((path) => `${path}: makes git run programs`) },
+    }),
+  );
+  expect(picture(source)).toEqual(before);
+  shelf.commit(issues);
+  expect(fs.readFileSync(join(source, ".git/HEAD"), "utf8")).toContain("other");
+  expect(fs.existsSync(join(source, ".git/objects/1"))).toBe(true);
+  expect(picture(source)[".git/config"]).toBe(before[".git/config"]);
+  expect(fs.existsSync(join(source, "other/.git"))).toBe(false);
+  // What is gone runs nothing.
+  fs.rmSync(join(live, ".git"), { recursive: true });
+  shelf.commit([".git/config", "inner/.GIT/modules/x/config", "other/.git"]);
+  expect(Object.keys(picture(source))).not.toContain(".git/HEAD");
+});
+
 test("where a link leads is judged without following it", () => {
   expect(staysInside("a/b/link", "../../c")).toBe(true);
   expect(staysInside("link", "./x/y")).toBe(true);

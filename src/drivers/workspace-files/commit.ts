@@ -7,6 +7,7 @@
 //   C1. Everything is checked before anything is written; one conflict, and nothing is. What changes after that is seen when its turn
 //       comes, and ends the writing: nothing that somebody else has written is written over or removed.
 //   C2. No link is followed, nothing is written outside of the folder, and no link that leads out of it is written.
+//      Nor is what makes git run programs for whoever works in the folder.
 //   C3. Each file appears whole, under its name, or not at all. Deletions come last.
 //   C4. Doing it again after a crash in the middle does what is left: what is there already is no conflict.
 import { createHash } from "node:crypto";
@@ -33,6 +34,7 @@ import {
   using,
   walk,
 } from "./beneath.ts";
+import { makesGitRun } from "./git-paths.ts";
 import { staysInside } from "./links.ts";
 import type { Objects } from "./objects.ts";
 import { type Difference, type Entry } from "./tree.ts";
@@ -64,6 +66,7 @@ export type Checked = { readonly left: readonly Difference[]; readonly seen: Rea
 export function check(root: number, all: readonly Difference[]): Checked {
   const work = toWrite(all);
   refuseLinks(work);
+  refuseGit(work);
   const found = new Map(work.map(({ path }) => [path, entryAt(root, path)]));
   const replaced = new Set(work.filter(givesWayToFolder).map(({ path }) => path));
   const foundAt = (path: Name): Found => (isBelowOne(path, replaced) ? undefined : found.get(path)?.entry);
@@ -222,6 +225,18 @@ function refuseLinks(work: readonly Difference[]): void {
     "invalid_argument",
     `Links in the workspace lead out of it, and are not written back: ${listed(paths)}. Nothing was written. Leave them out (\`reeve commit --except PATH\`).`,
     { data: { issues: paths.slice(0, SHOWN_MAX).map((path) => `${path}: leads out`) } },
+  );
+}
+
+/** Written by a program in its sandbox, run by a person outside of it: that is a way out. */
+function refuseGit(work: readonly Difference[]): void {
+  const bad = work.filter(({ path, after }) => after !== undefined && makesGitRun(path, after.kind));
+  if (bad.length === 0) return;
+  const paths = bad.map(({ path }) => shownPath(path));
+  throw new OsError(
+    "invalid_argument",
+    `Git runs what these say, outside of the sandbox, and they are not written back: ${listed(paths)}. Nothing was written. Leave them out (\`reeve commit --except PATH\`); what you want of them, look at and copy yourself.`,
+    { data: { issues: paths.slice(0, SHOWN_MAX).map((path) => `${path}: makes git run programs`) } },
   );
 }
 

@@ -101,6 +101,16 @@ needs("git", hasGit)("what git makes of it", () => {
   });
 });
 
+test("git's own folder is in no patch, since git takes none of that; it is named", () => {
+  const { shelf, live } = shelfOf((source) => fs.mkdirSync(join(source, ".git")));
+  fs.writeFileSync(join(live, ".git/index"), "index\n");
+  fs.writeFileSync(join(live, "new"), "new\n");
+  const { patch, leftOut } = shelf.patch(null);
+  expect(patch).toContain("b/new");
+  expect(patch).not.toContain(".git/index");
+  expect(leftOut).toEqual([{ path: ".git/index", why: expect.stringContaining("git's own") as string }]);
+});
+
 test("what is too much for one patch is refused as a whole", () => {
   const { shelf, live } = shelfOf(() => {}, 64 * 1024 * 1024);
   fs.writeFileSync(join(live, "small"), "small\n");

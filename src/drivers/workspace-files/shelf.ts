@@ -20,6 +20,7 @@ import { type Name, namesOf, openRoot, ownerOf, shownPath, using } from "./benea
 import { changesOf } from "./changes.ts";
 import { check, toWrite, write } from "./commit.ts";
 import { syncFileSystem } from "./disk.ts";
+import { isOfGit } from "./git-paths.ts";
 import { Objects } from "./objects.ts";
 import { isLatest, readSnapshots, type Record, removeSnapshot, writeRecord, writeSnapshot } from "./record.ts";
 import { patchOf } from "./patch.ts";
@@ -168,8 +169,17 @@ export class Shelf {
     const before = this.#stateAt(from);
     const { tree, leftOut } = this.within((root) => this.#keep(root, true));
     const all = this.#between(before, tree);
-    const { leftOut: told } = this.#told([], [...this.#record.leftOut, ...leftOut]);
-    return { patch: patchOf(all, this.#objects), leftOut: told };
+    const ofGit = all
+      .filter(({ path }) => isOfGit(path))
+      .map(({ path }) => ({ path: shownPath(path), why: "it is git's own, and git takes no patch of that" }));
+    const { leftOut: told } = this.#told([], [...ofGit, ...this.#record.leftOut, ...leftOut]);
+    return {
+      patch: patchOf(
+        all.filter(({ path }) => !isOfGit(path)),
+        this.#objects,
+      ),
+      leftOut: told,
+    };
   }
 
   /** What stands here and nowhere else, without lines. What was kept for looking at it is let go of again. */
