@@ -12,6 +12,8 @@ import { decodeTree, hashOf, type Tree } from "./tree.ts";
 
 /** Files up to this size are read at once. Bytes. */
 const AT_ONCE_BYTES = 1024 * 1024;
+/** What disks give room in: the smallest content takes as much. */
+const BLOCK_BYTES = 4096;
 /** Objects that are put to disk one by one; more of them by the whole file system. */
 const ONE_BY_ONE_MAX = 32;
 
@@ -44,7 +46,8 @@ export class Objects {
     if (this.has(hash)) return hash;
     const temporary = join(this.#folder, `new-${randomUUID()}`);
     fs.writeFileSync(temporary, content, { mode: 0o600, flag: "wx" });
-    this.#settle(temporary, hash, typeof content === "string" ? Buffer.byteLength(content) : content.length);
+    const length = typeof content === "string" ? Buffer.byteLength(content) : content.length;
+    this.#settle(temporary, hash, Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES);
     return hash;
   }
 
@@ -194,11 +197,11 @@ export class Objects {
     roots.forEach(mark);
     for (const { hash, path } of this.#files()) {
       if (needed.has(hash)) continue;
+      if (this.#bytes !== undefined) this.#bytes -= fs.statSync(path).blocks * 512;
       fs.rmSync(path);
       this.#fresh.delete(hash);
+      this.#known.delete(hash);
     }
-    this.#known.clear();
-    this.#bytes = undefined;
   }
 }
 
