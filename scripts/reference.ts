@@ -213,7 +213,11 @@ function httpPage(): string[] {
       ["event", "id", "data"],
       [
         [code("event"), "the event's seq", "an event of the journal"],
-        [code("delta"), "none", "`{ pid, call, text }`: the model's words as they come; they are not recorded"],
+        [
+          code("delta"),
+          "none",
+          "`{ pid, call, text }`: what a model or a program says as it comes; it is not recorded",
+        ],
         [code("end"), "none", "the process has exited, and nothing more will come"],
         [code("problem"), "none", "the stream failed; a problem document"],
       ],

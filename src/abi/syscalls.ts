@@ -369,7 +369,7 @@ export const SYSCALLS = {
     http: { method: "get", path: "/v1/processes/{pid}/journal" },
   },
   "journal.follow": {
-    doc: "Events of a process as they happen, as server-sent events whose id is the seq; `Last-Event-ID` resumes. The stream also carries the model's words as they come (`delta`, without id) and ends when the process has exited.",
+    doc: "Events of a process as they happen, as server-sent events whose id is the seq; `Last-Event-ID` resumes. The stream also carries what models and programs say as it comes (`delta`, without id) and ends when the process has exited.",
     callers: ["operator"],
     input: z.strictObject({ ...pid, from: z.coerce.number().int().nonnegative().default(0) }),
     output: eventSchema,

@@ -246,3 +246,16 @@ test("it is seen at once that something starts, and what comes unasked stands on
   const { err } = await ended;
   expect(err).toContain("\r\u001b[2Kp_1: \\u001b]0;owned\\u0007\\u001b[2Jout, see `npx reeve tools`\n");
 });
+
+test("what a program says while it runs is not shown as the model's words", async () => {
+  host.system.scripts.set("shell", async (process) => {
+    const call = process.nextCall();
+    process.append({ kind: "call.intended", call, syscall: "tool.call", effect: "write", key: "k" });
+    process.delta(call, "from the program");
+    process.says("From the model.");
+    process.exits({ how: "completed", result: 1 });
+  });
+  const { out } = await host.reeve("run", "shell");
+  expect(bare(out)).toContain("From the model.");
+  expect(bare(out)).not.toContain("from the program");
+});

@@ -55,6 +55,8 @@ export class View {
   readonly #streams: boolean;
   readonly #asks: boolean;
   readonly #args = new Map<number, Json>();
+  /** Calls with an effect that are under way: what is said in them is a program's, and stands in their outcome. */
+  readonly #dispatched = new Set<number>();
   /** The words of the model call that is being written out, and of no other. */
   #streamed: { readonly call: number; text: string } | null = null;
   #lastSaid = "";
@@ -74,6 +76,7 @@ export class View {
   /** Takes in an event from before: what is shown later may refer to it. */
   learn({ header, payloads }: Event): void {
     if (!("call" in header) || header.call === undefined) return;
+    if (header.kind === "call.intended") this.#dispatched.add(header.call);
     if (header.kind === "call.completed") this.#args.delete(header.call);
     else if (payloads["args"] !== undefined) this.#args.set(header.call, payloads["args"]);
   }
@@ -84,7 +87,7 @@ export class View {
   }
 
   #delta(call: number, text: string): void {
-    if (!this.#streams || text === "") return;
+    if (!this.#streams || text === "" || this.#dispatched.has(call)) return;
     if (this.#streamed === null) {
       this.#streamed = { call, text: "" };
       this.#gap("words");
@@ -143,10 +146,11 @@ export class View {
         return this.#short(`#${header.call} undone by ${header.by}`, { paint: paint.yellow });
       case "undo.begun":
         return this.#short(`${header.by} takes back what it did`, { paint: paint.yellow });
+      case "call.intended":
+        return void this.#dispatched.add(header.call);
       case "egress.ended":
       case "process.created":
       case "call.reserved":
-      case "call.intended":
       case "process.exited":
         return undefined;
     }
@@ -178,6 +182,7 @@ export class View {
   #completed(header: Completed, payloads: Event["payloads"]): void {
     const args = this.#args.get(header.call);
     this.#args.delete(header.call);
+    this.#dispatched.delete(header.call);
     if (header.syscall === "model.generate") return this.#generated(header, payloads);
     if (header.error !== undefined) return this.#failed(header, callText(header.syscall, args), payloads["error"]);
     if (QUIET.has(header.syscall)) return undefined;
