@@ -74,6 +74,13 @@ describe("the command line itself", () => {
     expect((await looking).status).toBe(0);
   });
 
+  test("a command line that cannot be read is an error of a document as well, where one was asked for", async () => {
+    expect(JSON.parse((await host.reeve("show", "--json")).out)).toMatchObject({
+      error: { code: "invalid_argument", message: "missing required argument 'pid'" },
+    });
+    expect(await host.reeve("exec", "--nope", "--", "x", "--json")).toMatchObject({ status: 2, out: "" });
+  });
+
   test("colours and progress are for terminals alone, and NO_COLOR and --no-color are honoured", async () => {
     const process = (): void => void host.system.create("refunds");
     process();

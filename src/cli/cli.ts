@@ -5,7 +5,7 @@
 import { Command, CommanderError } from "commander";
 import { ERRORS, errorRecord, type ErrorRecord } from "../abi/errors.ts";
 import { approve } from "./approve.ts";
-import type { CliCommand } from "./command.ts";
+import { misuse, type CliCommand } from "./command.ts";
 import { commit } from "./commit.ts";
 import { cont } from "./cont.ts";
 import { Context, Interrupts, type GlobalOptions } from "./context.ts";
@@ -109,9 +109,18 @@ async function perform(argv: readonly string[], host: CliHost, interrupts: Inter
     await program.parseAsync([...argv], { from: "user" });
     return status;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? STATUS.ok : STATUS.usage;
+    if (error instanceof CommanderError) return misused(error, argv, host);
     return report(error, new Context(host, program.opts<GlobalOptions>(), interrupts));
   }
+}
+
+/** People have read it by now. What was typed could not be read, so whether a program wants a document is looked up in it. */
+function misused({ exitCode, message }: CommanderError, argv: readonly string[], host: CliHost): number {
+  if (exitCode === 0) return STATUS.ok;
+  const end = argv.indexOf("--");
+  if (argv.slice(0, end === -1 ? argv.length : end).includes("--json"))
+    host.stdout.write(`${JSON.stringify({ error: errorRecord(misuse(message.replace(/^error: /, ""))) })}\n`);
+  return STATUS.usage;
 }
 
 type Parsed = { readonly args: readonly string[]; readonly options: { readonly [name: string]: unknown } };
