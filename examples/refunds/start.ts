@@ -45,7 +45,7 @@ function introduce(model: string, run: string): void {
   );
   say(
     chooseIsolation() === "process"
-      ? "  The server runs in a sandbox: it sees its own files and no network."
+      ? "  The server runs in a sandbox: it sees its own files and no network. At first hostile programs try\n  to get out of it, which takes some seconds."
       : "  The server runs with your rights, since there is no sandbox here (on Debian: apt install bubblewrap).",
   );
   if (model !== REHEARSAL)
@@ -111,7 +111,6 @@ function tellMore(
     say("  The same run again from that record alone, with nobody asked and nothing paid:");
     say(`    ${typed(`replay ${pid} --verify`, named)}`);
   }
-  say("  What waits for a human:", `    ${typed("inbox", named)}`);
   say(
     "  The ticket that gives orders, as the agent read it:",
     `    cat ${shown(join(run, "shop/tickets/ticket-4.txt"))}`,
