@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
+import { OsError } from "../../abi/errors.ts";
 import type { Architecture } from "../../lib/system-calls.ts";
 import { assembleProber, call, type Call } from "./prober.ts";
 
@@ -45,6 +46,7 @@ const run = promisify(execFile);
 const CREATE = 0o1000;
 const MESSAGE_QUEUE_CREATE = 0o100;
 
+/** Rejects with `isolation_unavailable` where the folder for temporary files lets nothing run; nothing is left then. */
 export async function layBait(architecture: Architecture): Promise<Bait> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), "reeve-selftest-")));
   const secret = `secret-${randomBytes(16).toString("hex")}`;
@@ -80,7 +82,15 @@ export async function layBait(architecture: Architecture): Promise<Bait> {
   });
   victim.on("error", () => {});
   const ipc = new HostIpc({ folder, architecture, key: ipcKey, queue: abstract });
-  await ipc.make();
+  const takeAway = async (): Promise<void> => {
+    victim.kill("SIGKILL");
+    for (const { server } of servers) server.close();
+    await rm(folder, { recursive: true, force: true });
+  };
+  await ipc.make().catch(async (error: unknown) => {
+    await takeAway();
+    throw error;
+  });
   return {
     ...{ folder, secret, secretFile, open, places, socket, abstract, ipcKey, queue: abstract },
     port: number,
@@ -88,10 +98,11 @@ export async function layBait(architecture: Architecture): Promise<Bait> {
     victim: victim.pid ?? 0,
     victimLives: () => answers(victim),
     dispose: async () => {
-      victim.kill("SIGKILL");
-      for (const { server } of servers) server.close();
-      await ipc.remove();
-      await rm(folder, { recursive: true, force: true });
+      try {
+        await ipc.remove();
+      } finally {
+        await takeAway();
+      }
     },
   };
 }
@@ -158,6 +169,13 @@ class HostIpc {
     const groups = [{ payload: "ipc", calls }];
     await writeFile(this.#program, assembleProber(groups, this.#options.architecture), { mode: 0o755 });
     // A kernel without one of them answers with an error, and then there is nothing to be found.
-    await run(this.#program, [], { encoding: "buffer" });
+    await run(this.#program, [], { encoding: "buffer" }).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== "EACCES") throw error;
+      throw new OsError(
+        "isolation_unavailable",
+        `no program can be run from ${tmpdir()}, which is mounted noexec: name another folder for temporary files as TMPDIR`,
+        { cause: error },
+      );
+    });
   }
 }
