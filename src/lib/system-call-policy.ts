@@ -23,13 +23,12 @@ export type Look = {
 export type Entry = { readonly name: string; readonly number: number; readonly decision: Decision };
 
 export const EPERM = 1;
-export const ENOSYS = 38;
 export const EPROTONOSUPPORT = 93;
 export const ESOCKTNOSUPPORT = 94;
 export const EAFNOSUPPORT = 97;
 
-/** As on a kernel that lacks it, so that libraries fall back on what they did before. */
-export const UNKNOWN = ENOSYS;
+/** ENOSYS: as on a kernel that lacks it, so that libraries fall back on what they did before. */
+export const UNKNOWN = 38;
 
 /** From here on calls have the same number everywhere, and libraries know how to do without them: `clone3` becomes `clone`, whose arguments a filter can see. */
 const FIRST_OF_NEW = 424;

@@ -3,7 +3,7 @@ import type { Json, JsonObject } from "../../abi/json.ts";
 import { SAMPLE_ROWS, SqlFault, type Table } from "./database.ts";
 import type { Order, Ran, SqliteLink } from "./sqlite-link.ts";
 
-export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 /** A text of the catalogue. */
 export const wordOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
