@@ -1,7 +1,8 @@
 // Goal: no folder below which a program of the machine listens is shown in a sandbox, however that program names its socket.
 // Method: programs that bind real sockets, by a whole path, by way of a link, and from within the folder.
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
@@ -41,6 +42,21 @@ needs("Linux", process.platform === "linux")("sockets of the machine", () => {
     await check(given);
     await listen(path(), cwd);
     await expect(check(given)).rejects.toThrow(`listens on ${join(given, "deep")}`);
+  });
+
+  test("that were bound by way of a descriptor are not looked for where that number leads now", async () => {
+    const place = openSync(given, "r");
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(`/proc/self/fd/${place}/f.sock`, resolve));
+    closeSync(place);
+    const beside = join(folder, "reused");
+    mkdirSync(beside);
+    const opened = [openSync(beside, "r")];
+    while (!opened.includes(place) && opened.length < 100) opened.push(openSync(beside, "r"));
+    expect(opened).toContain(place);
+    await check(beside);
+    opened.forEach(closeSync);
+    await new Promise((resolve) => server.close(resolve));
   });
 
   test("do not forbid a file of the same name, nor a folder beside", async () => {

@@ -86,7 +86,8 @@ export function checkTarget(to: string): void {
 
 /** Rejects with `invalid_argument` if something listens below one of the sources. */
 export async function checkSockets(mounts: readonly Mount[]): Promise<void> {
-  const bound = boundSockets();
+  // A name by way of a descriptor (Reeve's own are bound so, to keep their folders unknown) says nothing here: the number is another's.
+  const bound = boundSockets().filter((path) => !path.startsWith("/proc/"));
   const known = new Set(bound.filter((path) => path.startsWith("/")).map(whereItIs));
   // The system does not tell in which folder a name was bound that began with none.
   const names = new Set(bound.filter((path) => !path.startsWith("/")).map((path) => posix.basename(path)));
