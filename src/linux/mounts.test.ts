@@ -5,16 +5,21 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, realpathSync, rmSync, syml
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { needs } from "../../test/needs.ts";
 import { checkSockets } from "./mounts.ts";
 
 needs("Linux", process.platform === "linux")("sockets of the machine", () => {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), "reeve-mounts-")));
-  const given = join(folder, "given");
-  mkdirSync(join(given, "deep"), { recursive: true });
-  symlinkSync(given, join(folder, "alias"));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  // New ones each time: what was looked at is not looked at again at once.
+  let folder: string;
+  let given: string;
+  beforeEach(() => {
+    folder = realpathSync(mkdtempSync(join(tmpdir(), "reeve-mounts-")));
+    given = join(folder, "given");
+    mkdirSync(join(given, "deep"), { recursive: true });
+    symlinkSync(given, join(folder, "alias"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
   const listening: ChildProcess[] = [];
   /** Resolves when a program listens on `path`, which stands in `cwd`. */
@@ -34,13 +39,12 @@ needs("Linux", process.platform === "linux")("sockets of the machine", () => {
   const check = (from: string): Promise<void> => checkSockets([{ from, to: "/given", access: "read" }]);
 
   test.each([
-    ["by its whole path", () => join(given, "deep/a.sock"), "/"],
-    ["by way of a link", () => join(folder, "alias/deep/b.sock"), "/"],
-    ["from the folder that it is in", () => "c.sock", join(given, "deep")],
-    ["from a folder above", () => "deep/d.sock", given],
-  ])("are found that were bound %s", async (_, path, cwd) => {
-    await check(given);
-    await listen(path(), cwd);
+    ["by its whole path", () => [join(given, "deep/a.sock"), "/"]],
+    ["by way of a link", () => [join(folder, "alias/deep/b.sock"), "/"]],
+    ["from the folder that it is in", () => ["c.sock", join(given, "deep")]],
+    ["from a folder above", () => ["deep/d.sock", given]],
+  ] satisfies [string, () => [string, string]][])("are found that were bound %s", async (_, place) => {
+    await listen(...place());
     await expect(check(given)).rejects.toThrow(`listens on ${join(given, "deep")}`);
   });
 

@@ -92,7 +92,9 @@ export async function checkSockets(mounts: readonly Mount[]): Promise<void> {
   // The system does not tell in which folder a name was bound that began with none.
   const names = new Set(bound.filter((path) => !path.startsWith("/")).map((path) => posix.basename(path)));
   for (const { from } of mounts) {
-    const socket = [...known].find((path) => isWithin(path, from)) ?? (await socketBelow(from, names));
+    const socket =
+      [...known].find((path) => isWithin(path, from)) ??
+      (names.size === 0 ? undefined : (await socketsBelow(from)).find((path) => names.has(posix.basename(path))));
     if (socket !== undefined)
       throw refused("mount", from, `a program of this machine listens on ${socket}. Name a folder without it.`);
   }
@@ -114,14 +116,26 @@ function whereItIs(path: string): string {
   }
 }
 
-async function socketBelow(folder: string, names: ReadonlySet<string>): Promise<string | undefined> {
-  if (names.size === 0) return undefined;
+/** For so long a folder is not gone through again: many agents are shown the same ones, and a socket may come after any look. */
+const LOOK_MS = 5_000;
+const looks = new Map<string, Promise<readonly string[]>>();
+
+function socketsBelow(folder: string): Promise<readonly string[]> {
+  const known = looks.get(folder);
+  if (known !== undefined) return known;
+  const look = goThrough(folder);
+  looks.set(folder, look);
+  void look.then(() => setTimeout(() => looks.delete(folder), LOOK_MS).unref());
+  return look;
+}
+
+async function goThrough(folder: string): Promise<readonly string[]> {
+  const found: string[] = [];
   // What may not be looked into, or goes meanwhile, shows nothing inside either.
   for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
     const path = posix.join(folder, entry.name);
-    if (entry.isSocket() && names.has(entry.name)) return path;
-    const found = entry.isDirectory() ? await socketBelow(path, names) : undefined;
-    if (found !== undefined) return found;
+    if (entry.isSocket()) found.push(path);
+    if (entry.isDirectory()) found.push(...(await goThrough(path)));
   }
-  return undefined;
+  return found;
 }
