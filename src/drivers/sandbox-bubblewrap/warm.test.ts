@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { needs } from "../../../test/needs.ts";
 import type { Sandbox, SandboxSpec } from "../../ports/sandbox.ts";
 import { ended, HAS_BUBBLEWRAP, IS_ROOT, openScene, specOf, type Ran, type Scene } from "./sandbox.fake.ts";
-import { WarmPool, type Waiting } from "./warm.ts";
+import { IDLE_MS_MAX, WarmPool, type Waiting } from "./warm.ts";
 
 const JOBS: readonly (readonly [NonNullable<SandboxSpec["warm"]>, readonly [string, ...string[]], string])[] = [
   ["shell", ["sh", "-c", "cat; echo $GIVEN; ls /proc/self/fd | wc -l; pwd; exit 3"], "in1\n4\n/ws\n"],
@@ -100,13 +100,17 @@ needs("bubblewrap and root", HAS_BUBBLEWRAP && IS_ROOT)("sandboxes that wait", (
       const spec = specOf({ command: ["python3", "-c", text], env: { PYTHONDONTWRITEBYTECODE: "1" } });
       const { pid: _pid, ...fresh } = await job(scene.sandbox, spec);
       const before = pythons();
+      const timers = vi.spyOn(globalThis, "setTimeout");
       // This one finds none waiting.
       const { pid: first } = await job(scene.sandbox, { ...spec, warm: "python" });
       const waits = await vi.waitFor(() => {
+        // Its interpreter is seen before it is one that waits.
+        expect(timers).toHaveBeenCalledWith(expect.any(Function), IDLE_MS_MAX);
         const waiting = pythons().filter((pid) => !before.includes(pid) && pid !== first);
         expect(waiting).toHaveLength(1);
         return waiting;
       }, 20_000);
+      timers.mockRestore();
       const { pid: own, ...waited } = await job(scene.sandbox, { ...spec, warm: "python" });
       expect([own]).toEqual(waits);
       expect(likeness(waited)).toEqual(likeness(fresh));

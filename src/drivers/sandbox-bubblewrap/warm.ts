@@ -28,7 +28,7 @@ type Slot = Waiting & {
 };
 
 /** A workspace that is gone must not be held for long by a sandbox that nobody will take. */
-const IDLE_MS_MAX = 60_000;
+export const IDLE_MS_MAX = 60_000;
 
 export class WarmPool {
   readonly #counts: WarmCounts;

@@ -104,9 +104,12 @@ test("a look into one that is in use disturbs nobody: what comes and goes around
   await workspace.write("b.txt", Buffer.from("b"));
   await workspace.snapshot(2);
   await workspace.remove("b.txt");
-  await workspaces.rollback(PID, 2);
-  expect(Buffer.from(await workspace.read("b.txt")).toString()).toBe("b");
+  await expect(workspaces.rollback(PID, 2)).rejects.toMatchObject({ code: "conflict" });
   await workspace.close();
+  await workspaces.rollback(PID, 2);
+  const again = await workspaces.open(PID, { from: "src", diskBytes: 8 * MB });
+  expect(Buffer.from(await again.read("b.txt")).toString()).toBe("b");
+  await again.close();
 });
 
 test("one that holds nothing of its own goes; one that does goes by a word, and what is lost is told", async () => {
