@@ -1,15 +1,13 @@
 // What this machine offers to bubblewrap: found once, before the first start.
 import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
 import { accessSync, constants, statSync } from "node:fs";
-import { release } from "node:os";
 import { promisify } from "node:util";
 import type { Layer } from "../../ports/sandbox.ts";
 import type { Duty, Layout } from "../../linux/cgroup-layout.ts";
 import type { Architecture } from "../../lib/system-calls.ts";
 
-/** The program, and what it says of itself. */
-export type Bubblewrap = { readonly path: string; readonly version: string };
+/** The program, what it says of itself, and what tells it from another that says the same. */
+export type Bubblewrap = { readonly path: string; readonly version: string; readonly file: readonly number[] };
 
 const PLACES = ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"];
 /** Options that the profile is made of. */
@@ -26,11 +24,12 @@ export async function findBubblewrap(): Promise<Bubblewrap | string> {
     return `The filter of system calls is not written for ${process.arch}. Run Reeve on x86-64 or arm64.`;
   const path = PLACES.find(isProgram);
   if (path === undefined) return `bubblewrap is not installed. ${INSTALL}`;
-  if ((statSync(path).mode & 0o4000) !== 0)
+  const { mode, ino, size, mtimeMs } = statSync(path);
+  if ((mode & 0o4000) !== 0)
     return `${path} runs with the rights of root (set-uid), where it cannot forbid user namespaces inside. Take that from it: \`chmod u-s ${path}\`.`;
   const [{ stdout: version }, { stdout: help }] = await Promise.all([run(path, ["--version"]), run(path, ["--help"])]);
   const missing = OPTIONS.filter((option) => !help.includes(`${option} `));
-  if (missing.length === 0) return { path, version: version.trim() };
+  if (missing.length === 0) return { path, version: version.trim(), file: [ino, size, mtimeMs] };
   return `${version.trim()} does not know ${missing.join(", ")}. Install 0.10 or later, or the security update of your distribution.`;
 }
 
@@ -87,12 +86,6 @@ export function layersOf(options: { readonly uniqueUids: boolean; readonly layou
     ...duties,
   ];
 }
-
-/** Stands for all that a verdict of the self-test depends on. */
-export const fingerprintOf = (facts: Readonly<Record<string, unknown>>): string =>
-  createHash("sha256")
-    .update(JSON.stringify({ ...facts, kernel: release(), arch: process.arch }))
-    .digest("hex");
 
 const APPARMOR =
   "AppArmor forbids user namespaces to programs without a profile (Ubuntu 24.04 and later). Give bubblewrap one: put a file " +

@@ -31,13 +31,14 @@ import { closeDoors, Groups, runName, sweep, type Group } from "../../linux/cgro
 import { readLayout } from "../../linux/cgroup-layout.ts";
 import { ETC_TEXT, makeEtc } from "../../linux/etc-folder.ts";
 import { filterFor } from "./filter.ts";
-import { architecture, explain, findBubblewrap, fingerprintOf, layersOf, mayChangeUser } from "./host.ts";
+import { architecture, explain, findBubblewrap, layersOf, mayChangeUser } from "./host.ts";
 import { Fronts, inherited, mayExecuteIn } from "./front/fronts.ts";
 import { Meeting } from "./front/meeting.ts";
 import { frontProgram } from "./front/program.ts";
 import { launch, ownEnv, type Launched, type Launcher } from "./launch.ts";
 import type { LastingUsersOptions } from "../../linux/lasting-users.ts";
 import { LooseBounds } from "../../linux/loose-bounds.ts";
+import { fingerprintOf } from "../../linux/machine.ts";
 import { isFoundByAll } from "../../linux/mounts.ts";
 import { openPlaces, type Places, type Users } from "../../linux/places.ts";
 import { makeRunFolder } from "../../linux/run-folder.ts";
@@ -139,7 +140,7 @@ class BubblewrapSandbox implements Sandbox {
     if (typeof ground === "string") return { state: absent(ground), ground: undefined };
     const layers = layersOf({ uniqueUids: ground.users !== undefined, layout });
     const lacking = layers.filter(({ inForce }) => !inForce);
-    const fingerprint = fingerprintOf({ bwrap, layers, etc: ETC_TEXT, profile: sampleOf(ground.launcher) });
+    const fingerprint = fingerprintOf({ bwrap, layers, etc: ETC_TEXT, profile: sampleOf(ground.launcher) }, layout);
     try {
       const { running } = await this.#start(ground, TRIAL);
       const isHeld = isInGroups(running.pid, ground.groups);

@@ -227,6 +227,16 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
         .filter((path) => fs.statSync(path, { throwIfNoEntry: false })?.isFile() === true),
       secret,
     ),
+  "proc-streams": () =>
+    allFail(
+      eachOf(
+        processes()
+          .filter((pid) => pid !== String(process.pid))
+          .flatMap((pid) => listOf(`/proc/${pid}/fd`).map((number) => `/proc/${pid}/fd/${number}`))
+          .filter((path) => fs.statSync(path, { throwIfNoEntry: false })?.isFile() === true),
+        openToWrite,
+      ),
+    ),
   procenv: ({ secret }) =>
     lookThrough(
       processes().map((pid) => `/proc/${pid}/environ`),

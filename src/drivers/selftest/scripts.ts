@@ -25,6 +25,7 @@ export const SCRIPTS: readonly ScriptPayload[] = [
   script("hardlink", "give files of the machine a second name in its workspace"),
   script("proc-root", "read files of the machine by the roots of other processes"),
   script("proc-descriptors", "read what other processes have open"),
+  script("proc-streams", "write past its limits into files that other processes have open"),
   script("procenv", "find a secret in the environment of any process", { control: true }),
   script("envsecret", "find more in its own environment than it was given", { control: true }),
   script("see-processes", "see processes that are not its own"),
