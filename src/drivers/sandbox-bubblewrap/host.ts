@@ -1,6 +1,6 @@
 // What this machine offers to bubblewrap: found once, before the first start.
 import { execFile } from "node:child_process";
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { promisify } from "node:util";
 import type { Layer } from "../../ports/sandbox.ts";
 import type { Duty, Layout } from "../../linux/cgroup-layout.ts";
@@ -48,6 +48,17 @@ export const architecture = (): Architecture => (process.arch === "arm64" ? "arm
 /** Whether Reeve may give sandboxes user ids of their own. */
 export const mayChangeUser = (): boolean => process.geteuid?.() === 0;
 
+/** What root needs to give sandboxes users of their own, give these what they work in, and end them; as the kernel numbers them. */
+const RIGHTS = { CAP_CHOWN: 0, CAP_KILL: 5, CAP_SETGID: 6, CAP_SETUID: 7 };
+
+/** Why this root cannot run sandboxes, with the remedy; undefined if it can. A container may have taken rights from its root. */
+export function lackingRights(status = readFileSync("/proc/self/status", "utf8")): string | undefined {
+  const held = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0"}`);
+  const lacking = Object.entries(RIGHTS).flatMap(([name, bit]) => (((held >> BigInt(bit)) & 1n) === 1n ? [] : [name]));
+  if (lacking.length === 0) return undefined;
+  return `Reeve runs as a root that may not run sandboxes under user ids of their own: it lacks ${lacking.join(", ")}. Run its container with these (\`--cap-add\`), or run Reeve as another user than root.`;
+}
+
 const DUTY_LAYERS: Readonly<Record<Duty, string>> = {
   memory: "memory limit",
   pids: "process limit",
@@ -92,8 +103,12 @@ const APPARMOR =
   "/etc/apparmor.d/bwrap with `abi <abi/4.0>, include <tunables/global> profile bwrap /usr/bin/bwrap flags=(unconfined) { userns, }`, " +
   "then `systemctl reload apparmor`.";
 
-/** What bubblewrap says when it cannot, and what to do about it. */
+/** What bubblewrap, or the system, says when it cannot, and what to do about it. */
 const REMEDIES: readonly (readonly [RegExp, string])[] = [
+  [
+    /^spawn EINVAL$/,
+    "The user ids of sandboxes are none that there are here: a container may have few (/proc/self/uid_map). Set sandbox.uids to some of those.",
+  ],
   [/setting up uid map: Permission denied|loopback: Failed RTM_NEWADDR/, APPARMOR],
   [
     /No permissions to creat(?:e|ing) new namespace|Creating new namespace failed: (?:Operation not permitted|Permission denied)/,

@@ -31,7 +31,7 @@ import { closeDoors, Groups, runName, sweep, type Group } from "../../linux/cgro
 import { readLayout } from "../../linux/cgroup-layout.ts";
 import { ETC_TEXT, makeEtc } from "../../linux/etc-folder.ts";
 import { filterFor } from "./filter.ts";
-import { architecture, explain, findBubblewrap, layersOf, mayChangeUser } from "./host.ts";
+import { architecture, explain, findBubblewrap, lackingRights, layersOf, mayChangeUser } from "./host.ts";
 import { Fronts, inherited, mayExecuteIn } from "./front/fronts.ts";
 import { Meeting } from "./front/meeting.ts";
 import { frontProgram } from "./front/program.ts";
@@ -134,6 +134,8 @@ class BubblewrapSandbox implements Sandbox {
   async #look(): Promise<Found> {
     const bwrap = await findBubblewrap();
     if (typeof bwrap === "string") return { state: absent(bwrap), ground: undefined };
+    const lackingOfRoot = mayChangeUser() ? lackingRights() : undefined;
+    if (lackingOfRoot !== undefined) return { state: absent(lackingOfRoot), ground: undefined };
     const layout = readLayout();
     await sweep(layout);
     const ground = layGround(this.#options, bwrap.path, layout);
@@ -152,7 +154,7 @@ class BubblewrapSandbox implements Sandbox {
     } catch (error) {
       await clear(ground);
       if (!OsError.is(error)) throw error;
-      return { state: absent(error.message, fingerprint), ground: undefined };
+      return { state: absent(reasonOf(error), fingerprint), ground: undefined };
     }
     const reason = lacking.map(({ name, detail }) => `no ${name} (${detail})`).join("; ");
     return { state: { posture: lacking.length === 0 ? "strong" : "reduced", layers, reason, fingerprint }, ground };
@@ -173,7 +175,7 @@ class BubblewrapSandbox implements Sandbox {
       return await this.#launch(ground, spec, { places, waits });
     } catch (error) {
       places.giveBack();
-      throw OsError.is(error) ? error : unavailable(error instanceof Error ? error.message : String(error));
+      throw OsError.is(error) ? error : unavailable(explain(error instanceof Error ? error.message : String(error)));
     } finally {
       places.close();
     }
@@ -230,7 +232,7 @@ class BubblewrapSandbox implements Sandbox {
 /** The channel apart, since one that a program's text comes by is not the job's. */
 type Started = { readonly running: Running; readonly channel: Socket | undefined };
 
-const givenUp = (): OsError => new OsError("cancelled", "The sandbox was not started: its caller gave up.");
+const givenUp = (): OsError => new OsError("cancelled", `${NOT_STARTED}its caller gave up.`);
 const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
 
 /** Opens the doors of a group for a launch; a launch that fails leaves no group. */
@@ -247,10 +249,15 @@ function launchInto(group: Group | undefined, start: (doors: readonly number[]) 
   }
 }
 
+const NOT_STARTED = "The sandbox was not started: ";
 const unavailable = (reason: string): OsError =>
-  new OsError("isolation_unavailable", `The sandbox was not started: ${reason}`, {
+  new OsError("isolation_unavailable", `${NOT_STARTED}${reason}`, {
     data: { level: "process", drivers: [{ name: "bubblewrap", reason }] },
   });
+
+/** The reason of an error of a start, which a state gives and later starts say behind the same words. */
+const reasonOf = ({ message }: OsError): string =>
+  message.startsWith(NOT_STARTED) ? message.slice(NOT_STARTED.length) : message;
 
 const absent = (reason: string, fingerprint = ""): DriverState => ({
   posture: "none",

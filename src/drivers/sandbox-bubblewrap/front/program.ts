@@ -77,7 +77,7 @@ const showing = ({ uid, sources }: Hidden): readonly Step[] => [
     { call: "open_tree", args: [descriptor, text(""), COPY], orSay: NOT_SHOWN },
     { call: "dup3", args: [RESULT, descriptor, O_CLOEXEC], orSay: NOT_SHOWN },
   ]),
-  { call: "unshare", args: [CLONE_NEWNS], orSay: "No mount namespace could be made." },
+  { call: "unshare", args: [CLONE_NEWNS], orSay: NO_NAMESPACE },
   { call: "mount", args: [0, text("/"), 0, PRIVATE, 0], orSay: "The mount namespace could not be made private." },
   ...sources.map(({ descriptor, place }): Step => ({
     call: "move_mount",
@@ -88,7 +88,11 @@ const showing = ({ uid, sources }: Hidden): readonly Step[] => [
   { call: "setresgid", args: [uid, uid, uid], orSay: NOT_GONE_OVER },
   { call: "setresuid", args: [uid, uid, uid], orSay: NOT_GONE_OVER },
 ];
-const NOT_SHOWN = "A file or folder below one that is closed to other users could not be shown: that needs Linux 5.2.";
+const NOT_SHOWN =
+  "A file or folder below one that is closed to other users could not be shown: that needs Linux 5.2 and the right to mount (CAP_SYS_ADMIN). " +
+  "Move it, or the folder of Reeve that it is in, to where all users find it, or run Reeve as another user than root.";
+const NO_NAMESPACE =
+  "No mount namespace could be made: perhaps their number is used up. Raise `user.max_mnt_namespaces` (sysctl).";
 const NOT_GONE_OVER = "The user id of the sandbox could not be taken on.";
 
 const text = (value: string): Uint8Array => Buffer.from(`${value}\0`);
