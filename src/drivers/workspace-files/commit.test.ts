@@ -264,11 +264,17 @@ test("what makes git run programs is refused by name, at any depth; what git kee
   fs.writeFileSync(join(live, ".git/HEAD"), "ref: refs/heads/other\n");
   fs.writeFileSync(join(live, ".git/config"), "[core]\nfsmonitor = ./evil\n");
   fs.writeFileSync(join(live, ".git/hooks/pre-commit"), "#!/bin/sh\n", { mode: 0o755 });
+  fs.writeFileSync(join(live, ".git/commondir"), "../inner\n");
+  fs.mkdirSync(join(live, ".git/rebase-merge"));
+  fs.writeFileSync(join(live, ".git/rebase-merge/git-rebase-todo"), "exec ./evil\n");
   fs.mkdirSync(join(live, "inner/.GIT/modules/x/hooks"), { recursive: true });
   fs.writeFileSync(join(live, "inner/.GIT/modules/x/config"), "[core]\n");
   fs.mkdirSync(join(live, "other"));
   fs.writeFileSync(join(live, "other/.git"), "gitdir: ../inner/.GIT\n");
-  const issues = [".git/config", ".git/hooks/pre-commit", "inner/.GIT/modules/x/config", "other/.git"];
+  const issues = [
+    ...[".git/commondir", ".git/config", ".git/hooks/pre-commit", ".git/rebase-merge/git-rebase-todo"],
+    ...["inner/.GIT/modules/x/config", "other/.git"],
+  ];
   expect(() => shelf.commit()).toThrow(
     expect.objectContaining({
       code: "invalid_argument",

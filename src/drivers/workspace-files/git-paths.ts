@@ -4,9 +4,12 @@ import type { Name } from "./beneath.ts";
 /** Whether it is git's own folder, or in one: git takes no patch of that. */
 export const isOfGit = (path: Name): boolean => path.split("/").some((name) => name.toLowerCase() === ".git");
 
+/** Settings; where others are to be read in place of them; and the rest of a rebase, which may hold commands. */
+const RUN_BY_GIT: ReadonlySet<string> = new Set(["config", "config.worktree", "commondir", "git-rebase-todo"]);
+
 /**
  * Whether what stands there makes git run programs, with the rights of whoever types a git command: a hook, settings, or what says where
- * git's folder is (a file of that name).
+ * these are (a file in place of git's folder, or within it).
  */
 export function makesGitRun(path: Name, kind: "file" | "folder" | "link"): boolean {
   const names = path.toLowerCase().split("/");
@@ -15,5 +18,5 @@ export function makesGitRun(path: Name, kind: "file" | "folder" | "link"): boole
   const inside = names.slice(at + 1);
   if (inside.length === 0) return kind !== "folder";
   if (kind === "folder") return false;
-  return inside.includes("hooks") || inside.some((name) => name === "config" || name === "config.worktree");
+  return inside.includes("hooks") || inside.some((name) => RUN_BY_GIT.has(name));
 }
