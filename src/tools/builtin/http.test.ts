@@ -59,6 +59,7 @@ test("each tool declares what its methods do, and takes no others", async () => 
     ["send", { url, body: "x", json: 1 }],
     ["get", { url, headers: { "X-HTTP-Method-Override": "DELETE" } }],
     ["send", { url, headers: { "x-method-override": "DELETE" } }],
+    ["get", { url, headers: { X_HTTP_Method: "DELETE" } }],
     ["delete", { url, method: "GET" }],
     ["get", { url: "file:///etc/passwd" }],
     ["get", { url: "no address" }],

@@ -7,6 +7,7 @@ import { jsonSchema, type Json } from "../../abi/json.ts";
 import type { ToolContent } from "../../abi/tools.ts";
 import type { Egress, HttpRequest, HttpResponse } from "../../ports/egress.ts";
 import type { CallOptions, ToolOutcome } from "../../ports/tools.ts";
+import { namesMethod } from "../../lib/http-overrides.ts";
 import { leavesOpen } from "../../lib/http-status.ts";
 import { egressNotes } from "./job.ts";
 import { type BuiltinTool, builtinTool } from "./tool.ts";
@@ -23,9 +24,6 @@ const REASON_CHARACTERS_MAX = 500;
 const RULED =
   "It reaches only the hosts that you were granted. Where a credential is needed, write its placeholder (reeve-secret:NAME) into the header: the value is put in on the way. Redirects are answered to you, not followed.";
 
-/** Many servers take these for the method, so that a reading would delete. */
-const OVERRIDES: ReadonlySet<string> = new Set(["x-http-method-override", "x-http-method", "x-method-override"]);
-
 const address = {
   url: z
     .url({ protocol: /^https?$/ })
@@ -33,7 +31,8 @@ const address = {
     .describe("The whole address."),
   headers: z
     .record(
-      z.string().refine((name) => !OVERRIDES.has(name.trim().toLowerCase()), {
+      // With such a header a reading would delete.
+      z.string().refine((name) => !namesMethod(name.trim()), {
         message: "asks for another method than is sent: use the tool that fits it",
       }),
       z.string(),

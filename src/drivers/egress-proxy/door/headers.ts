@@ -5,6 +5,7 @@
 //       server could take for it.
 //   H2. What servers take in place of the first line's method or path is judged as these are.
 import type { IncomingMessage } from "node:http";
+import { asVariable, namesMethod, namesPath } from "../../../lib/http-overrides.ts";
 import { authorityOf, type Origin, parseAuthority } from "../rules/hosts.ts";
 import { isRequestPath } from "../rules/paths.ts";
 import { type Asked, type Decision, refuse } from "../rules/rules.ts";
@@ -30,9 +31,6 @@ export function headersOf({ rawHeaders }: Pick<IncomingMessage, "rawHeaders">): 
 
 export const valuesOf = (headers: Headers, name: string): readonly string[] =>
   headers.filter(([own]) => own.toLowerCase() === name).map(([, value]) => value);
-
-/** What servers that hand headers on as variables (CGI and its kin) make of a name: to them `_` and `-` are one. */
-const asVariable = (name: string): string => name.toLowerCase().replaceAll("_", "-");
 
 /** Without what belongs to the connection, and without `drop`. */
 export function endToEnd(headers: Headers, drop: readonly string[] = []): Headers {
@@ -97,15 +95,11 @@ function targetOf(url: string, within: Origin | undefined): (Origin & { path: st
   return isWithin ? { ...origin, path, query: absolute[4] ?? "" } : undefined;
 }
 
-/** Headers that servers are known to take in place of the first line's method, and of its path. */
-const METHOD_HEADERS: ReadonlySet<string> = new Set(["x-http-method-override", "x-http-method", "x-method-override"]);
-const PATH_HEADERS: ReadonlySet<string> = new Set(["x-original-url", "x-rewrite-url"]);
-
 function overridesOf(headers: Headers): Asked["overrides"] {
-  const methods = headers.filter(([name]) => METHOD_HEADERS.has(asVariable(name)));
+  const methods = headers.filter(([name]) => namesMethod(name));
   return {
     methods: methods.flatMap(([, value]) => value.split(",")).map((value) => value.trim().toUpperCase()),
-    path: headers.find(([name]) => PATH_HEADERS.has(asVariable(name)))?.[0],
+    path: headers.find(([name]) => namesPath(name))?.[0],
   };
 }
 
