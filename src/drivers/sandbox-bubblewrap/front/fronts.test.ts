@@ -1,6 +1,6 @@
 // Goal: the front does all that it is there for, and nothing is started where it cannot. Method: it is started with a shell in the place
 // of bubblewrap that tells what it finds.
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
@@ -132,11 +132,15 @@ for (const target of ["x64", "arm64"] as const) {
 
       test("they are found by the sandbox's user, in a namespace of its own, and bubblewrap is not root", () => {
         const { sources, close } = lay("plain");
+        const groups = process.getgroups?.() ?? [];
+        // Of Reeve's own none are the sandbox's.
+        process.setgroups?.([...groups, UID + 1]);
         const told = run(
           work(shown(sources)),
           script(sources),
           sources.map(({ descriptor }) => descriptor),
         );
+        process.setgroups?.(groups);
         close();
         expect(told).toMatchObject({ status: 0, stderr: "", entered: ["0", "0"] });
         expect(told.stdout).toMatch(new RegExp(`^${UID}\n${UID}\nin the folderin the file\n`));
@@ -145,6 +149,27 @@ for (const target of ["x64", "arm64"] as const) {
         expect(readdirSync(sources[0]?.place ?? "")).toEqual([]);
         expect(readFileSync(sources[1]?.place ?? "", "utf8")).toBe("");
         expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain("plain-meeting");
+      });
+
+      test("the machine sees none of it, though it shares its mounts with whoever is started", () => {
+        const { sources, close } = lay("shared");
+        const place = join(held.folder, "shared-meeting");
+        const mount = (...args: readonly string[]): void => void execFileSync("mount", args);
+        mount("--bind", place, place);
+        try {
+          mount("--make-shared", place);
+          const told = run(
+            work(shown(sources)),
+            script(sources),
+            sources.map(({ descriptor }) => descriptor),
+          );
+          expect(told.stdout).toContain("in the folder");
+          const below = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+          expect(below.filter((line) => line.includes("shared-meeting/"))).toEqual([]);
+        } finally {
+          close();
+          execFileSync("umount", ["--recursive", place]);
+        }
       });
 
       test("what was opened is shown, though its path leads elsewhere by now", () => {
