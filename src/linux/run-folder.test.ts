@@ -29,6 +29,14 @@ needs("Linux", process.platform === "linux")("a folder of a run", () => {
     expect(existsSync(join(tmpdir(), name))).toBe(false);
   });
 
+  test("of which it cannot be told whether it serves is not left there", () => {
+    const serves = (): never => {
+      throw new Error("out of descriptors");
+    };
+    expect(() => makeRunFolder(folder, runName(), serves)).toThrow("out of descriptors");
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   test("of a run that is over goes, and nothing else", () => {
     const space = runName().split("-")[1] ?? "";
     const over = `reeve-${space}-${process.pid}-1-abcd`;

@@ -7,7 +7,7 @@ import { isOver } from "./cgroup.ts";
 
 /**
  * Made below `folder` or, where that does not serve, below the system's temporary folder; undefined if neither does. `serves` is asked
- * of the made folder.
+ * of the made folder; what it throws is thrown, and nothing is left.
  */
 export function makeRunFolder(folder: string, name: string, serves: (made: string) => boolean): string | undefined {
   mkdirSync(folder, { recursive: true });
@@ -17,16 +17,22 @@ export function makeRunFolder(folder: string, name: string, serves: (made: strin
     const made = join(parent, name);
     mkdirSync(made);
     chmodSync(made, 0o711);
-    if (serves(made)) return made;
-    rmSync(made, { recursive: true });
+    let isKept = false;
+    try {
+      isKept = serves(made);
+    } finally {
+      if (!isKept) rmSync(made, { recursive: true, force: true });
+    }
+    if (isKept) return made;
   }
   return undefined;
 }
 
-/** Other users have folders by such names as well, in the system's. */
+/** Other users have folders by such names as well, in the system's; and others who begin now remove the same. */
 function removeOld(parent: string): void {
   for (const old of readdirSync(parent).filter(isOver)) {
     const path = join(parent, old);
-    if (lstatSync(path).uid === process.geteuid?.()) rmSync(path, { recursive: true, force: true });
+    if (lstatSync(path, { throwIfNoEntry: false })?.uid === process.geteuid?.())
+      rmSync(path, { recursive: true, force: true });
   }
 }
