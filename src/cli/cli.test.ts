@@ -1,5 +1,7 @@
 // Goal: the command line as a whole: help, misuse, colours, Ctrl-C, who is recorded.
 // Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { OsError } from "../abi/errors.ts";
 import { processIdSchema } from "../abi/ids.ts";
@@ -25,6 +27,19 @@ describe("the command line itself", () => {
     expect(status).toBe(0);
     expect(out).toContain(`Usage: reeve ${name}`);
     expect(out).toContain("--json");
+  });
+
+  test("whatever tells people to type a command names one that there is", () => {
+    const known = new Set(COMMANDS.map(({ name }) => name));
+    const root = join(import.meta.dirname, "../..");
+    const named = globSync(["src/**/*.ts", "docs/**/*.md", "*.md"], { cwd: root }).flatMap((file) =>
+      [...readFileSync(join(root, file), "utf8").matchAll(/`(?:npx )?reeve ([a-z]+)/g)].map(([, name]) => ({
+        file,
+        name,
+      })),
+    );
+    expect(named.length).toBeGreaterThan(known.size);
+    expect(named.filter(({ name }) => !known.has(name ?? ""))).toEqual([]);
   });
 
   test.each([["pss"], ["ps", "--wide"], ["show"], ["journal", "p_0", "--from", "x"]])(

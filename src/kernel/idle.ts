@@ -12,7 +12,7 @@ export function assertIdle({ runs }: Services, pid: ProcessId, who = `Process ${
   const what = call.tool === undefined ? call.syscall : describeCall(call).slice(0, WHAT_MAX);
   throw new OsError(
     "conflict",
-    `${who} was stopped while call #${call.number} was under way (${what}), and that is seen to its end. Wait until it is over (\`reeve logs ${pid}\`), or kill the process (\`reeve kill ${pid}\`), then say it again.`,
+    `${who} was stopped while call #${call.number} was under way (${what}), and that is seen to its end. Wait until it is over (\`reeve journal ${pid} --follow\`), or kill the process (\`reeve kill ${pid}\`), then say it again.`,
     { data: { what: "process", id: pid } },
   );
 }
