@@ -27,6 +27,21 @@ export const jsonObjectSchema: z.ZodType<JsonObject, JsonObject> = z
   .check((payload) => copyInto(payload, "a JSON object"))
   .meta({ type: "object", additionalProperties: {} }) as unknown as z.ZodType<JsonObject, JsonObject>;
 
+/** Whether JSON text may name half a character: whole ones are never escaped in this way. */
+export const mayHoldHalves = (text: string): boolean => text.includes("\\ud");
+
+/** The value with U+FFFD wherever half a character (a lone surrogate) stands in its texts and names; the very same if none does. */
+export function wellFormed<T extends Json>(value: T): T {
+  return mayHoldHalves(JSON.stringify(value)) ? (mended(value) as T) : value;
+}
+
+function mended(value: Json): Json {
+  if (typeof value === "string") return value.toWellFormed();
+  if (Array.isArray(value)) return value.map((item: Json) => mended(item));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name.toWellFormed(), mended(item)]));
+}
+
 function copyInto(payload: z.core.ParsePayload, expected: "JSON" | "a JSON object"): void {
   const { value } = payload;
   const fault: Fault = { path: [], message: "" };

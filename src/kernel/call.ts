@@ -3,7 +3,7 @@ import { hash } from "node:crypto";
 import { OsError, issueLines } from "../abi/errors.ts";
 import type { Effect } from "../abi/effects.ts";
 import type { RequestId } from "../abi/ids.ts";
-import type { Json } from "../abi/json.ts";
+import { type Json, mayHoldHalves, wellFormed } from "../abi/json.ts";
 import { CALLS_IN_FLIGHT_MAX, PAYLOAD_BYTES_MAX } from "../abi/limits.ts";
 import type { Spent, Wait } from "../abi/process.ts";
 import { rowOf, type ProcessCall } from "../abi/syscalls.ts";
@@ -85,7 +85,7 @@ export function receive(process: Process, { number, syscall, args, crowded }: Is
       ...state,
     };
   }
-  const value = parsed.data as Json;
+  const { value, encoded } = wellEncoded(process, syscall, parsed.data as Json);
   const tool = toolOf(process, syscall, value);
   return {
     number,
@@ -94,9 +94,21 @@ export function receive(process: Process, { number, syscall, args, crowded }: Is
     effect: effectOf(syscall, tool),
     tool,
     invalid: crowded === true ? tooMany() : misplacedUndo(process, value),
-    ...bounded(encodeArgs(process.key, syscall, value)),
+    ...bounded(encoded),
     ...state,
   };
+}
+
+/**
+ * JSON can name half a character (`"\ud800"`), and models do. No encoder sends such a text as it is, and RFC 8785 has no form for it. So
+ * texts are made whole where they come in: those of calls here, before anybody looks at them, so that what rules see, what a human
+ * approves (H3), what the journal holds and what a tool gets is one text; a model's in its answer; a tool's when its answer is cleaned.
+ */
+function wellEncoded(process: Process, syscall: ProcessCall, args: Json): { value: Json; encoded: Text } {
+  const encoded = encodeArgs(process.key, syscall, args);
+  if (![encoded, ...encoded.parts].some(({ text }) => mayHoldHalves(text))) return { value: args, encoded };
+  const value = wellFormed(args);
+  return { value, encoded: encodeArgs(process.key, syscall, value) };
 }
 
 /** Only the program that the system makes for it says that a call takes back another. */

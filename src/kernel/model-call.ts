@@ -4,7 +4,7 @@
 // the budget has it left, which is then the most that the model is asked for. So a call costs at most what was reserved,
 // but for what the provider counts differently.
 import { OsError } from "../abi/errors.ts";
-import type { Json } from "../abi/json.ts";
+import { type Json, wellFormed } from "../abi/json.ts";
 import type { GenerateInput } from "../abi/messages.ts";
 import type { Spent } from "../abi/process.ts";
 import type { ModelAnswer, ModelRequest, Price } from "../ports/model.ts";
@@ -40,7 +40,8 @@ export async function generate(context: CallContext): Promise<Performed> {
   const request = { model, messages: all, tools, settings: bounded(settings, call.outputTokensMax) };
   const asked = await ask({ services, request, signal: run.signal, onDelta });
   if ("kind" in asked) return asked;
-  const answer = asked;
+  // As a call's arguments are (call.ts): halves of characters would stand in every later turn, and providers refuse them.
+  const answer = { ...asked, content: wellFormed(asked.content as unknown as Json) as unknown as typeof asked.content };
   const stored = encodeAnswer(process.key, { ...answer, model }, { after: after ?? null, parts: call.parts });
   run.recall.contexts.add(stored.context);
   services.contexts.extend(process, {

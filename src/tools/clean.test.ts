@@ -14,6 +14,7 @@ test.each([
   ["bits in selectors behind digits and flags", "1\ufe0f2\ufe0e\u{1f1e9}\ufe0f\u{1f1ea}\ufe0f", "12\u{1f1e9}\u{1f1ea}"],
   ["marks of direction among Hebrew letters", "\u05d0\u200f!\u200e\u05d1", "\u05d0!\u05d1"],
   ["controls of hieroglyphs", "a\u{13430}b", "ab"],
+  ["halves of characters", "a\ud83db\ude00\ud83d\ude00\ud83d", "ab\u{1f600}"],
   ["bytes in variation selectors", "x\ufe00\u{e0101}\u{e01ef}", "x"],
 ])("takes out %s", (_, text, clean) => {
   expect(cleanText(text)).toBe(clean);

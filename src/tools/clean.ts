@@ -1,7 +1,7 @@
 // Text from outside, freed of characters that show nothing and yet say something to a model or bend what a person sees.
 //
 // Taken out: control characters, bidirectional controls, zero-width and other invisible format characters, tag
-// characters and stray variation selectors. Kept byte for byte: everything else, and those invisible characters that
+// characters, stray variation selectors and halves of characters (lone surrogates). Kept byte for byte: everything else, and those invisible characters that
 // ordinary writing needs where it needs them: line feed, tab, the CR of a CRLF, joiners inside emoji and between
 // letters of scripts that are written with them, one variation selector behind the sign that it varies, and the
 // three flags that are spelled with tags. Marks of direction go even from Arabic and Hebrew: the letters know their own, and
@@ -28,7 +28,7 @@ const KEPT = [
 ].join("|");
 
 const HIDDEN =
-  "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff9-\\ufffb\\u{13430}-\\u{1343f}\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}";
+  "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ud800-\\udfff\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff9-\\ufffb\\u{13430}-\\u{1343f}\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}";
 
 const ANY_HIDDEN = new RegExp(`[${HIDDEN}]`, "u");
 const KEPT_OR_HIDDEN = new RegExp(`(${KEPT})|[${HIDDEN}]`, "gu");

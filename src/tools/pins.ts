@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import canonicalize from "canonicalize";
 import { OsError } from "../abi/errors.ts";
+import { wellFormed } from "../abi/json.ts";
 import type { PinState, ToolPin, ToolSaid } from "../abi/tools.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { SourceRecord, Store } from "../ports/store.ts";
@@ -44,8 +45,9 @@ function saidOf({ description, inputSchema, annotations, declared }: SourceTool)
 
 function foundOf(tool: SourceTool): Found {
   const said = saidOf(tool);
+  // RFC 8785 has no form for half a character, and none is offered to anybody: cleaning takes it out, or refuses its tool.
   const hash = createHash("sha256")
-    .update(canonicalize({ name: tool.name, ...said }) ?? "")
+    .update(canonicalize(wellFormed({ name: tool.name, ...said })) ?? "")
     .digest("hex");
   return { said, hash };
 }
