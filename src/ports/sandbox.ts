@@ -93,6 +93,7 @@ export type DriverState = {
 export interface Sandbox {
   readonly name: string;
   readonly level: Exclude<IsolationLevel, "none" | "snippet">;
+  /** Where the posture is `none`, another call looks again. */
   state(): Promise<DriverState>;
   /** Rejects with `isolation_unavailable` if it cannot be started, `invalid_argument` for a mount that is not there; nothing then runs. */
   start(spec: SandboxSpec, options?: { readonly signal?: AbortSignal }): Promise<SandboxProcess>;

@@ -40,7 +40,8 @@ class FakeDriver extends EventEmitter implements Sandbox {
   closed = false;
   readonly name: string;
   readonly level: Sandbox["level"];
-  readonly posture: Posture;
+  posture: Posture;
+  looks = 0;
   constructor(name: string, level: Sandbox["level"], posture: Posture = "strong") {
     super();
     this.name = name;
@@ -48,6 +49,7 @@ class FakeDriver extends EventEmitter implements Sandbox {
     this.posture = posture;
   }
   async state() {
+    this.looks += 1;
     return { posture: this.posture, layers: [], reason: `${this.name} lacks a part`, fingerprint: "f" };
   }
   async start(_: SandboxSpec, options?: { readonly signal?: AbortSignal }): Promise<SandboxProcess> {
@@ -185,6 +187,38 @@ test("a test without a verdict leaves its driver unused for a while, and is then
   time.nowMs += 30_000;
   await refused(/failed its self-test: forkbomb escaped/);
   expect(working.ran).toHaveLength(4);
+});
+
+test("a driver that cannot run here is looked at again after a while by whoever needs it, and by nobody whom another serves", async () => {
+  const time = { nowMs: 7 };
+  const [absent, container] = [new FakeDriver("p", "process", "none"), new FakeDriver("c", "container")];
+  const options = { clock: { nowMs: () => time.nowMs, after: () => () => {} }, concurrency: 9 };
+  const alone = facade([absent], options);
+  const refused = () => expect(alone.ready("process")).rejects.toMatchObject({ code: "isolation_unavailable" });
+  await refused();
+  time.nowMs += 29_999;
+  await refused();
+  expect(absent.looks).toBe(1);
+  time.nowMs += 1;
+  await Promise.all([refused(), refused()]);
+  expect(absent.looks).toBe(2);
+  absent.posture = "strong";
+  await refused();
+  time.nowMs += 30_000;
+  await alone.start(spec());
+  expect(absent.started).toHaveLength(1);
+
+  absent.posture = "none";
+  const both = facade([absent, container], options);
+  await both.start(spec());
+  absent.looks = 0;
+  time.nowMs += 30_000;
+  await both.start(spec());
+  expect([absent.looks, container.started.length]).toEqual([0, 2]);
+  absent.posture = "strong";
+  expect((await both.report()).map(({ passed }) => passed)).toEqual([true, true]);
+  await both.start(spec());
+  expect(absent.started).toHaveLength(2);
 });
 
 test("the rest wait for their turn, in order; one that gives up leaves the line", async () => {

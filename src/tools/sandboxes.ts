@@ -10,6 +10,8 @@
 //   X3. A refusal names each driver, and what it lacks.
 //   X4. A driver out of which something got is not used again until a full test is asked for. One on which there was no verdict is tested
 //       anew by itself.
+//   X5. A driver that cannot run here is looked at again when no other gives the level that is asked for: what it lacks may have
+//       been started or installed meanwhile. Who is served by another does not wait for that.
 import { OsError } from "../abi/errors.ts";
 import { isAtLeast, ISOLATION_LEVELS, POSTURES, type Posture } from "../abi/isolation.ts";
 import { isUndecided, RETEST_MS } from "../lib/verdicts.ts";
@@ -83,7 +85,7 @@ class TestedSandboxes implements Sandboxes {
   async report(set?: "full"): Promise<readonly SelfTestReport[]> {
     return Promise.all(
       this.#drivers.map(async (driver) => {
-        const report = set === undefined ? this.#tested(driver) : this.#test(driver, set);
+        const report = set === undefined ? this.#tested(driver, "again") : this.#test(driver, set);
         return report.catch(async (error: unknown) => untested(driver, this.#options.clock.nowMs(), error));
       }),
     );
@@ -95,13 +97,19 @@ class TestedSandboxes implements Sandboxes {
   }
 
   async #driverFor({ level }: Pick<SandboxSpec, "level">): Promise<Sandbox> {
-    const lacks: { readonly name: string; readonly reason: string }[] = [];
+    const lacks: { readonly name: string; reason: string }[] = [];
     for (const driver of this.#drivers) {
       const reason = isAtLeast(driver.level, level)
         ? await this.#lackOf(driver)
         : `it gives the level ${driver.level} only`;
       if (reason === undefined) return driver;
       lacks.push({ name: driver.name, reason });
+    }
+    for (const [at, driver] of this.#drivers.entries()) {
+      if (!isAtLeast(driver.level, level) || !(await this.#mayHaveCome(driver))) continue;
+      const reason = await this.#lackOf(driver, "again");
+      if (reason === undefined) return driver;
+      lacks[at] = { name: driver.name, reason };
     }
     const told =
       lacks.length === 0
@@ -114,23 +122,30 @@ class TestedSandboxes implements Sandboxes {
     );
   }
 
+  /** Whether it could not run here when it was last looked at. */
+  async #mayHaveCome(driver: Sandbox): Promise<boolean> {
+    const report = await this.#reports.get(driver)?.catch(() => undefined);
+    return report?.state.posture === "none";
+  }
+
   /** Why a driver may not be used; undefined if it may. */
-  async #lackOf(driver: Sandbox): Promise<string | undefined> {
+  async #lackOf(driver: Sandbox, look?: "again"): Promise<string | undefined> {
     try {
-      return lackOf(await this.#tested(driver), this.#options.posture);
+      return lackOf(await this.#tested(driver, look), this.#options.posture);
     } catch (error) {
       return `its self-test could not be made (${messageOf(error)})`;
     }
   }
 
-  async #tested(driver: Sandbox): Promise<SelfTestReport> {
+  /** `again`: one that could not run here a while ago is looked at anew. */
+  async #tested(driver: Sandbox, look?: "again"): Promise<SelfTestReport> {
     const known = this.#reports.get(driver);
     if (known === undefined) return this.#test(driver, "quick");
     const report = await known;
-    const isFinal = !isUndecided(report.verdicts) || this.#options.clock.nowMs() < report.atMs + RETEST_MS;
-    if (isFinal) return report;
+    const isOpen = isUndecided(report.verdicts) || (look === "again" && report.state.posture === "none");
+    if (!isOpen || this.#options.clock.nowMs() < report.atMs + RETEST_MS) return report;
     // Of those that come here at once, the first has it tested.
-    return this.#reports.get(driver) === known ? this.#test(driver, "quick") : this.#tested(driver);
+    return this.#reports.get(driver) === known ? this.#test(driver, "quick") : this.#tested(driver, look);
   }
 
   #test(driver: Sandbox, set: "quick" | "full"): Promise<SelfTestReport> {

@@ -1,10 +1,21 @@
 // Goal: what runs inside sees and keeps nothing but what it was given, and its end is told as it was. Method: real programs in real
 // sandboxes.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { needs } from "../../../test/needs.ts";
 import { createBubblewrap } from "./sandbox.ts";
 import { ended, HAS_BUBBLEWRAP, IS_ROOT, openScene, run, shell, specOf, type Scene } from "./sandbox.fake.ts";
@@ -146,6 +157,25 @@ needs("bubblewrap (apt install bubblewrap)", HAS_BUBBLEWRAP)("a sandbox of bubbl
       } finally {
         for (const driver of drivers) await driver.close();
         execFileSync("umount", [folder]);
+      }
+    });
+  });
+
+  needs("root", IS_ROOT)("where no folder serves", () => {
+    test("it says so, and runs once it is asked again where one does", async () => {
+      const closed = mkdtempSync(join(tmpdir(), "reeve-closed-"));
+      const folder = join(closed, "sandbox");
+      vi.stubEnv("TMPDIR", closed);
+      const driver = createBubblewrap({ folder, uids: { from: 270_000, to: 270_999 } });
+      try {
+        expect(await driver.state()).toMatchObject({ posture: "none", reason: expect.stringContaining("folder") });
+        chmodSync(closed, 0o711);
+        expect((await driver.state()).posture).not.toBe("none");
+        expect((await shell(driver, "echo ran")).out).toBe("ran\n");
+      } finally {
+        vi.unstubAllEnvs();
+        await driver.close();
+        rmSync(closed, { recursive: true });
       }
     });
   });

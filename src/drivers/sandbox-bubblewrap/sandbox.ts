@@ -123,12 +123,13 @@ class BubblewrapSandbox implements Sandbox {
 
   #find(): Promise<Found> {
     if (this.#closed) return Promise.reject(unavailable("Reeve is ending."));
-    // What could not be found out now may be later.
-    this.#found ??= this.#look().catch((error: unknown) => {
-      this.#found = undefined;
-      throw error;
-    });
-    return this.#found;
+    if (this.#found !== undefined) return this.#found;
+    const found = this.#look();
+    this.#found = found;
+    // What is not here now, or could not be found out, may be later: whoever asks then has it looked for again.
+    const forget = (): void => void (this.#found === found && (this.#found = undefined));
+    found.then(({ ground }) => ground ?? forget(), forget);
+    return found;
   }
 
   async #look(): Promise<Found> {

@@ -1,5 +1,6 @@
 // Goal: what the suite of the port does not see of this driver: images, the door, who a container belongs to,
 // what remains, and what is said where there is no runtime. Method: containers of the real runc on folders of their own.
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { containers, make, own, specOf, withFolder } from "./containers.fake.ts";
@@ -20,6 +21,19 @@ describe("where there is no runtime", () => {
     expect(posture).toBe("none");
     expect(reason).toContain("no-image");
     await expect(sandbox.start(specOf({}))).rejects.toMatchObject({ code: "isolation_unavailable" });
+    await sandbox.close();
+  });
+
+  it("looks again when it is asked again", async () => {
+    const image = join(own("later"), "image");
+    const sandbox = make({ runtime: "runc", image });
+    expect((await sandbox.state()).reason).toContain("is not a folder");
+    mkdirSync(image);
+    // Nothing is in it, so no trial succeeds; but that it is there was seen.
+    expect(await sandbox.state()).toMatchObject({
+      posture: "none",
+      reason: expect.not.stringContaining("is not a folder") as string,
+    });
     await sandbox.close();
   });
 
