@@ -316,3 +316,26 @@ test("a server that now shows another tool under the name does not get the call"
   });
   expect(await call(source, "grown")).toMatchObject({ kind: "done" });
 });
+
+test("a tool whose marks of headers break the protocol is left out of what a new server offers, and the operator is told once", async () => {
+  const marked = (mark: string) => ({ type: "object", properties: { id: { type: "string", "x-mcp-header": mark } } });
+  const spoilt: Gate = (_request, response, body) => {
+    if (!body.includes('"tools/list"')) return false;
+    const { id } = JSON.parse(body) as { id: number };
+    const tools = [
+      { name: "fine", inputSchema: marked("Order") },
+      { name: "broken", inputSchema: marked("Or der") },
+    ];
+    const result = { resultType: "complete", ttlMs: 0, cacheScope: "private", tools };
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ jsonrpc: "2.0", id, result }));
+    return true;
+  };
+  const before = scene.notices.length;
+  const source = open(await serve(newServer(), spoilt));
+  expect((await source.tools()).map(({ name }) => name)).toEqual(["fine"]);
+  expect(scene.notices.slice(before)).toEqual([
+    expect.stringMatching(/"shop" lists tools .* left out: "broken" \(\/properties\/id: x-mcp-header is no name/),
+  ]);
+  // What came before that revision knows nothing of such marks.
+  expect((await open(await serve(oldServer(), spoilt)).tools()).map(({ name }) => name)).toEqual(["fine", "broken"]);
+});

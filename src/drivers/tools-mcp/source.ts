@@ -20,6 +20,7 @@ import { fetchTools, sourceToolOf } from "./listing.ts";
 import { inCourseOf } from "./course.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import { OAuth } from "./oauth.ts";
+import { headerFault } from "./parameter-headers.ts";
 import { remedyFor } from "./remedy.ts";
 import { start } from "./start.ts";
 import { WayOut } from "./way-out.ts";
@@ -48,6 +49,11 @@ type Attempt = {
 
 const SESSION_GONE = Symbol("session gone");
 
+function faultsOf({ name, inputSchema }: Tool): [name: string, fault: string][] {
+  const fault = headerFault(inputSchema);
+  return fault === undefined ? [] : [[name, fault]];
+}
+
 /** The tools of the MCP server that `config` names, as the source `name`. Nothing is started before the first use. */
 export function createMcpSource(name: string, config: McpConfig, deps: McpDeps, keys: Keys = keysOf(name)): ToolSource {
   if (config.type === "mcp-stdio") return new McpSource({ name, keys, config, deps });
@@ -69,6 +75,8 @@ class McpSource implements ToolSource {
   #shown: Listing | undefined;
   /** The program speaks only the old revisions, as its last start has shown. */
   #legacy = false;
+  /** What the operator was told last of tools that are not offered. */
+  #leftOut = "";
   #closed = false;
 
   constructor(server: Server) {
@@ -231,7 +239,7 @@ class McpSource implements ToolSource {
           throw ownWord(error) ?? unavailable(name, why, remedyFor(this.#server), error);
         },
       );
-      return this.#show(connection, tools);
+      return this.#show(connection, this.#offered(connection, tools));
     } finally {
       clearTimeout(timer);
     }
@@ -251,6 +259,20 @@ class McpSource implements ToolSource {
         cause: error,
       });
     }
+  }
+
+  /** Without those whose marks of headers the protocol does not let be offered over HTTP; the operator is told, once for each change. */
+  #offered(connection: Connection, tools: readonly Tool[]): readonly Tool[] {
+    const { name, config, deps } = this.#server;
+    if (config.type !== "mcp-http" || connection.client.getProtocolEra() !== "modern") return tools;
+    const faults = new Map(tools.flatMap((tool) => faultsOf(tool)));
+    const told = [...faults].map(([tool, fault]) => `"${plain(tool, 128)}" (${fault})`).join(", ");
+    if (told !== "" && told !== this.#leftOut)
+      deps.onNotice(
+        `The MCP server "${name}" lists tools that break revision 2026-07-28 of the protocol, and they are left out: ${told}. Have the server corrected.`,
+      );
+    this.#leftOut = told;
+    return tools.filter((tool) => !faults.has(tool.name));
   }
 
   /** Unchanged tools are shown as the same array, by which others know that nothing changed. */
