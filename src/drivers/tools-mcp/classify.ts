@@ -7,12 +7,14 @@
 // | the door                                                             | `not_performed` |
 // | any JSON-RPC error, whatever its code: the server's answer           | `failed`        |
 // | the server asks for input before it goes on, which nobody here gives | `failed`        |
+// | an answer to the call that is no result of a tool                    | `failed`        |
 // | any other HTTP 4xx but 408: the server's answer                      | `failed`        |
-// | all else: no answer, a malformed one, HTTP 408 and other 5xx         | `unknown`       |
+// | all else: no answer, no whole JSON-RPC message, HTTP 408, other 5xx  | `unknown`       |
 // | (lib/http-status.ts)                                                 |                 |
 //
 // A JSON-RPC error is not taken as proof that nothing was done, not even -32601 and -32602: servers answer so from
-// within a tool as well. A 503 is not taken as a refusal: proxies answer so when a server dies over a request.
+// within a tool as well. An answer whose content cannot be used says that the call was performed: there is nothing to ask a human
+// about, and nothing to repeat. A 503 is not taken as a refusal: proxies answer so when a server dies over a request.
 import { ProtocolError, SdkError, SdkErrorCode, SdkHttpError } from "@modelcontextprotocol/client";
 import { errorRecord } from "../../abi/errors.ts";
 import type { ToolOutcome } from "../../ports/tools.ts";
@@ -56,12 +58,12 @@ function refusal({ source, remedy }: CallFault, error: SdkHttpError): ToolOutcom
   );
 }
 
-const asksForInput = (error: SdkError): boolean =>
-  error.code === SdkErrorCode.UnsupportedResultType &&
-  typeof error.data === "object" &&
-  error.data !== null &&
-  "resultType" in error.data &&
-  error.data.resultType === "input_required";
+/** Also where it does not say what input. */
+const asksForInput = ({ data }: SdkError): boolean =>
+  typeof data === "object" &&
+  data !== null &&
+  (("resultType" in data && data.resultType === "input_required") ||
+    ("violation" in data && data.violation === "input-required-missing-both"));
 
 export function outcomeOfFault(fault: CallFault): ToolOutcome {
   const { source, error, dispatch } = fault;
@@ -80,6 +82,10 @@ export function outcomeOfFault(fault: CallFault): ToolOutcome {
   }
   if (SdkError.isInstance(error) && asksForInput(error))
     return failed("The tool asked for further input before it would go on, which cannot be given here.");
+  if (SdkError.isInstance(error) && error.code === SdkErrorCode.InvalidResult)
+    return failed(
+      `The MCP server "${source}" answered the call, which therefore counts as performed; but its answer is no result of a tool and was refused: ${textOf(error)}`,
+    );
   return { kind: "unknown", reason: `the MCP server "${source}" got the call, and ${whyUnanswered(fault)}` };
 }
 

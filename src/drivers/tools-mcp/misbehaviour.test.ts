@@ -134,7 +134,6 @@ function suite(isolation: Isolation): void {
   );
 
   test.concurrent.each([
-    ["wrong-result", /no usable answer came: Invalid result/],
     ["no-message", /its answer is no JSON-RPC message/],
     ["half-answer", /ended without an answer: exited with code 0/],
     ["flood-answer", /a line of more than \d+ bytes/],
@@ -145,6 +144,22 @@ function suite(isolation: Isolation): void {
     expect(await call(source)).toEqual({ kind: "unknown", reason: expect.stringMatching(cause) });
     expect((await source.tools()).map(({ name }) => name)).toEqual(["act"]);
   });
+
+  test.concurrent.each(["wrong-result", "odd-data"])(
+    "%s: the call was answered, so its outcome is known",
+    async (fault) => {
+      const { source } = bad(isolation, fault);
+      expect(await call(source)).toEqual({
+        kind: "failed",
+        content: {
+          text: expect.stringMatching(
+            /"shop" answered the call, which therefore counts as performed; .*Invalid result/s,
+          ),
+        },
+      });
+      expect((await source.tools()).map(({ name }) => name)).toEqual(["act"]);
+    },
+  );
 
   test.concurrent("a server that has gone deaf costs the call that finds it out, and is started anew", async () => {
     const { source, starts, text } = bad(isolation, "deaf-answer", { startTimeoutMs: 10_000 });
