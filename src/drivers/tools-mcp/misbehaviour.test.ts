@@ -228,7 +228,20 @@ function suite(isolation: Isolation): void {
   });
 }
 
-describe("as a plain process", () => suite("none"));
+describe("as a plain process", () => {
+  suite("none");
+
+  test("a server that closes its input is ended, and started anew for the next call", async () => {
+    const { source, starts, alive } = bad("none", "closes-input");
+    expect(await call(source)).toMatchObject({ kind: "done", content: { text: "last" } });
+    expect(await call(source)).toMatchObject({
+      kind: "not_performed",
+      error: { message: expect.stringContaining("does not read its standard input any more and was ended") },
+    });
+    expect(await call(source)).toMatchObject({ kind: "done" });
+    expect([starts(), alive().length]).toEqual([2, 1]);
+  });
+});
 needs("bubblewrap", HAS_BUBBLEWRAP)("in a sandbox", () => {
   suite("process");
 

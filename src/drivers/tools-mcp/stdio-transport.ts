@@ -70,6 +70,11 @@ export class StdioTransport implements Transport {
       await this.#child.write(`${JSON.stringify(message)}\n`);
     } catch (error) {
       dispatch?.comeBack();
+      // A server that takes no more input can be of no more use; the next call finds another.
+      if (this.#child.running) {
+        this.kill("does not read its standard input any more and was ended");
+        this.#end(this.#cause ?? CLOSED);
+      }
       throw error;
     }
   }
