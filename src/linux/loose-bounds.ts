@@ -1,7 +1,7 @@
 // What holds a sandbox together where there are no control groups: the process namespace, whose first process takes all others
 // with it. It counts nothing.
 import type { ChildProcess } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { setTimeout as after } from "node:timers/promises";
 import { OsError } from "../abi/errors.ts";
 import type { Usage } from "./cgroup.ts";
@@ -33,7 +33,7 @@ export class LooseBounds implements Bounds {
   async remove(): Promise<void> {
     if (this.#child.pid === undefined) return;
     this.kill();
-    for (let waitedMs = 0; this.#first !== undefined && existsSync(`/proc/${this.#first}`); waitedMs += PAUSE_MS) {
+    for (let waitedMs = 0; this.#first !== undefined && lives(this.#first); waitedMs += PAUSE_MS) {
       if (waitedMs > DEATH_TIMEOUT_MS)
         throw new OsError("internal", `The process ${this.#first} of a sandbox was killed and does not die.`);
       await after(PAUSE_MS);
@@ -48,5 +48,20 @@ export class LooseBounds implements Bounds {
     } catch {
       // It ended by itself meanwhile.
     }
+  }
+}
+
+/**
+ * The first process of a process namespace is dead only once all others in it are. Who then takes its status is the machine's first
+ * process, which on some machines is slow and in some containers never does it: that is not waited for.
+ */
+function lives(pid: string): boolean {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // Its name, which may hold anything, ends with the last bracket.
+    return !/^\) [ZX]/.test(text.slice(text.lastIndexOf(")")));
+  } catch {
+    // It is gone, status and all.
+    return false;
   }
 }
