@@ -87,6 +87,8 @@ export type DriverState = {
   readonly reason: string;
   /** Versions and settings under which a verdict of the self-test holds. */
   readonly fingerprint: string;
+  /** A sandbox is started in the same way wherever lies what it is shown. Absent: it may be another one where only Reeve finds that. */
+  readonly oneWay?: true;
 };
 
 /** One kind of sandbox. */

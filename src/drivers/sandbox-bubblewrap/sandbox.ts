@@ -158,7 +158,10 @@ class BubblewrapSandbox implements Sandbox {
       return { state: absent(reasonOf(error), fingerprint), ground: undefined };
     }
     const reason = lacking.map(({ name, detail }) => `no ${name} (${detail})`).join("; ");
-    return { state: { posture: lacking.length === 0 ? "strong" : "reduced", layers, reason, fingerprint }, ground };
+    const posture = lacking.length === 0 ? "strong" : "reduced";
+    // Only for another user a way has to be found to what is closed to it.
+    const ways = ground.users === undefined ? { oneWay: true as const } : {};
+    return { state: { posture, layers, reason, fingerprint, ...ways }, ground };
   }
 
   async #startWaiting(spec: SandboxSpec): Promise<Waiting> {

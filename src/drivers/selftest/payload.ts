@@ -53,7 +53,7 @@ export type ProgramPayload = Described & {
   readonly workspace?: boolean;
   /** Ended by `kill` when it has said the first word. */
   readonly kill?: boolean;
-  /** The layer that it tries, by its name in the driver's state. Where the driver says that it is missing, an escape tells nothing new. */
+  /** The layer that it tries, by its name in the driver's state. Where the driver says that it is missing, it is not tried. */
   readonly layer?: string;
   readonly judge: (run: Run) => Found | Promise<Found>;
 };

@@ -264,11 +264,16 @@ async function processesMarked(mark: string): Promise<readonly number[]> {
   return lines.filter(({ line }) => line.includes(mark)).map(({ pid }) => Number(pid));
 }
 
-/** Whether a verdict is one that a sandbox of this state must give. */
-export function verdictOf({ payload, found }: TriedPayload, state: DriverState): Verdict {
+/** Whether a verdict is one that a sandbox must give. */
+export function verdictOf({ payload, found }: TriedPayload): Verdict {
   const { name, tries, expected = "contained" } = payload;
-  const layer = payload.kind === "program" ? state.layers.find((each) => each.name === payload.layer) : undefined;
-  const known = layer?.inForce === false && found.verdict === "escaped";
-  const detail = known ? `${found.detail} (no ${layer.name}, as its posture says)` : found.detail;
-  return { payload: name, tries, verdict: found.verdict, expected: found.verdict === expected || known, detail };
+  return { payload: name, tries, verdict: found.verdict, expected: found.verdict === expected, detail: found.detail };
+}
+
+/** The verdict on what tries a layer of which the driver itself says that it is not in force; undefined for all else. */
+export function unheldVerdict(payload: Payload, { layers }: DriverState): Verdict | undefined {
+  const layer = payload.kind === "program" ? layers.find(({ name }) => name === payload.layer) : undefined;
+  if (layer?.inForce !== false) return undefined;
+  const detail = `not tried, since nothing holds it: no ${layer.name}, as its posture says`;
+  return { payload: payload.name, tries: payload.tries, verdict: "escaped", expected: true, detail };
 }

@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { afterAll, beforeEach, expect, it } from "vitest";
 import { needs } from "../../../test/needs.ts";
 import type { Sandbox, SelfTestReport } from "../../ports/sandbox.ts";
+import { HAS_BUBBLEWRAP, openScene } from "../sandbox-bubblewrap/sandbox.fake.ts";
 import { createPlain } from "./plain.ts";
+import { INSIDE } from "./programs.ts";
 import { createSelfTest, PAYLOADS } from "./selftest.ts";
 import { Verdicts } from "./verdicts.ts";
 
@@ -89,4 +91,53 @@ needs("Linux on x86-64 or arm64", isKnown)("a driver that is none", () => {
     expect(passed).toBe(false);
     expect(verdicts.slice(1).every(({ verdict }) => verdict === "no_verdict")).toBe(true);
   });
+});
+
+needs("bubblewrap on a known machine", HAS_BUBBLEWRAP && isKnown)("a driver that says what it lacks", () => {
+  it(
+    "is not given what nothing would hold, and is tried once if it has one way only",
+    { timeout: 120_000 },
+    async () => {
+      const scene = openScene();
+      const { sandbox: bubblewrap } = scene;
+      const lacking = ["memory limit", "process limit", "processor share", "computing time limit"];
+      const commands: string[] = [];
+      const shown: string[] = [];
+      const driver: Sandbox = {
+        name: bubblewrap.name,
+        level: bubblewrap.level,
+        state: async () => {
+          const state = await bubblewrap.state();
+          const layers = state.layers.map((layer) =>
+            lacking.includes(layer.name) ? { ...layer, inForce: false } : layer,
+          );
+          return { ...state, posture: "reduced", layers, oneWay: true };
+        },
+        start: (spec, options) => {
+          commands.push(spec.command.join(" "));
+          shown.push(...spec.mounts.map(({ from }) => from));
+          return bubblewrap.start(spec, options);
+        },
+        close: () => bubblewrap.close(),
+      };
+      try {
+        const tested = await createSelfTest({ folder, version: "lacking", nowMs: () => 7 }).run(driver, "full");
+        expect(tested.verdicts.filter(({ expected }) => !expected)).toEqual([]);
+        expect(tested.passed).toBe(true);
+        const unheld = tested.verdicts.filter(({ detail }) => detail.startsWith("not tried"));
+        expect(unheld.map(({ payload }) => payload)).toEqual(
+          PAYLOADS.filter((payload) => payload.kind === "program" && lacking.includes(payload.layer ?? "")).map(
+            ({ name }) => name,
+          ),
+        );
+        for (const { verdict } of unheld) expect(verdict).toBe("escaped");
+        expect(commands.filter((text) => text.includes(INSIDE.bomb) || text.includes(INSIDE.storm))).toEqual([]);
+        expect(commands.filter((text) => text.includes("300000"))).toEqual([]);
+        expect(shown.filter((path) => path.includes("/found/")).length).toBeGreaterThan(0);
+        expect(shown.filter((path) => path.includes("/hidden/"))).toEqual([]);
+      } finally {
+        await scene.end();
+      }
+    },
+  );
 });

@@ -1,7 +1,10 @@
 // The self-test: hostile payloads against any driver of sandboxes. A driver is believed only after it has held them.
 //
 // The quick set runs at each start; the full set once for each fingerprint, whose verdicts are kept (verdicts.ts). What is of the quick set
-// is then run twice: a sandbox may be started in another way where what it is shown lies in a folder that is closed to others.
+// is then run twice, unless the driver has one way only: a sandbox may be started in another one where what it is shown lies in a folder
+// that is closed to others.
+//
+// What tries a layer that the driver says is not in force is not run: nothing would hold it, and it would have its way with the machine.
 //
 // Payloads that do no harm come first, in the sandbox and as a control without one. Only where the sandbox holds these it is given the
 // others: a sandbox that is none would let them loose on the machine.
@@ -20,7 +23,7 @@ import { NETWORK_PROBES } from "./probes-network.ts";
 import { KERNEL_PROBES } from "./probes.ts";
 import { PROGRAMS } from "./programs.ts";
 import type { Architecture } from "../../lib/system-calls.ts";
-import { tryPayloads, verdictOf, type Means } from "./run.ts";
+import { tryPayloads, unheldVerdict, verdictOf, type Means } from "./run.ts";
 import { SCRIPTS } from "./scripts.ts";
 import { Verdicts } from "./verdicts.ts";
 
@@ -66,19 +69,22 @@ async function test(
 ): Promise<Omit<SelfTestReport, "tookMs" | "atMs">> {
   const state = await sandbox.state();
   const all = PAYLOADS.filter((payload) => means.egress !== undefined || !hasDoor(payload));
-  const payloads = kept === undefined ? all : all.filter(isQuick);
+  const due = kept === undefined ? all : all.filter(isQuick);
+  const unheld = due.flatMap((payload) => unheldVerdict(payload, state) ?? []);
+  const payloads = due.filter(({ name }) => !unheld.some(({ payload }) => payload === name));
   const harmless = payloads.filter(isHarmless);
   const [control, first] = await Promise.all([controlEscapes(harmless, means), tryPayloads(sandbox, harmless, means)]);
-  const judged = first.map((each) => verdictOf(each, state));
+  const judged = first.map(verdictOf);
   const broken = judged.filter(({ expected }) => !expected);
   const others = payloads.filter((payload) => !isHarmless(payload));
   const rest =
     broken.length === 0
       ? await tryPayloads(sandbox, others, means)
       : others.map((payload) => ({ payload, found: silent(`not tried, since ${toldOf(broken)}`) }));
-  const tried = [...judged, ...rest.map((each) => verdictOf(each, state))];
+  const tried = [...judged, ...rest.map(verdictOf), ...unheld];
   const isHeld = tried.every(({ expected }) => expected);
-  const fresh = kept === undefined && isHeld ? await testHidden(sandbox, { means, payloads, tried }) : tried;
+  const isTwice = kept === undefined && isHeld && state.oneWay !== true;
+  const fresh = isTwice ? await testHidden(sandbox, { means, payloads, tried }) : tried;
   const found = all.flatMap(({ name }) =>
     [fresh, kept ?? []].flatMap((list) => list.filter(({ payload }) => payload === name)).slice(0, 1),
   );
@@ -99,9 +105,8 @@ async function testHidden(
   sandbox: Sandbox,
   { means, payloads, tried }: { means: Means; payloads: readonly Payload[]; tried: readonly Verdict[] },
 ): Promise<readonly Verdict[]> {
-  const state = await sandbox.state();
   const again = await tryPayloads(sandbox, payloads.filter(isQuick), { ...means, lies: "hidden" });
-  const failed = again.map((each) => verdictOf(each, state)).filter(({ expected }) => !expected);
+  const failed = again.map(verdictOf).filter(({ expected }) => !expected);
   return tried.map((verdict) => {
     const worse = failed.find(({ payload }) => payload === verdict.payload);
     return worse === undefined
