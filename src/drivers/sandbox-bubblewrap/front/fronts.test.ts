@@ -185,6 +185,14 @@ for (const target of ["x64", "arm64"] as const) {
         expect(told).toMatchObject({ status: 0, stdout: expect.stringContaining("in the folder") });
       });
 
+      test("places that something has tidied away are made again", () => {
+        const meeting = new Meeting(join(held.folder, "tidied"));
+        const placesOf = (): string[] =>
+          ["fronts", "found"].map((name, number) => meeting.placeFor(number, statSync(join(held.folder, name))));
+        for (const place of placesOf()) rmSync(place, { recursive: true });
+        expect(placesOf().map((place) => statSync(place).isDirectory())).toEqual([true, false]);
+      });
+
       test("what cannot be shown is told, and nothing is started", () => {
         const told = run(work(shown([{ descriptor: 0, place: join(held.folder, "nowhere") }])), script([]));
         expect(told).toMatchObject({ status: 125, stdout: "", stderr: expect.stringContaining("could not be shown") });

@@ -71,7 +71,10 @@ export function mayExecuteIn(folder: string, architecture: Architecture): boolea
   const file = join(folder, "trial");
   try {
     write(file, frontProgram(TRIAL, architecture));
-    return spawnSync(file, [], { stdio: "ignore" }).status === 0;
+    const { error, status } = spawnSync(file, [], { stdio: "ignore" });
+    // Out of processes or of descriptors is another matter, and passes.
+    if (error !== undefined && !["EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    return status === 0;
   } finally {
     rmSync(file, { force: true });
   }

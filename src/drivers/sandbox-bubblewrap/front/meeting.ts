@@ -5,7 +5,6 @@ import { join } from "node:path";
 
 export class Meeting {
   readonly #folder: string;
-  readonly #made = new Set<string>();
 
   /** `folder`: made here; all users must find what it lies in. */
   constructor(folder: string) {
@@ -14,14 +13,12 @@ export class Meeting {
     chmodSync(folder, 0o755);
   }
 
-  /** For the source of this number among those of one start. */
+  /** For the source of this number among those of one start. Made again if something has tidied it away. */
   placeFor(number: number, source: Pick<Stats, "isDirectory">): string {
     const isFolder = source.isDirectory();
     const place = join(this.#folder, `${isFolder ? "folder" : "file"}-${number}`);
-    if (this.#made.has(place)) return place;
-    if (isFolder) mkdirSync(place);
+    if (isFolder) mkdirSync(place, { recursive: true });
     else writeFileSync(place, "");
-    this.#made.add(place);
     return place;
   }
 }
