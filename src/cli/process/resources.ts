@@ -47,5 +47,5 @@ function paceText({ name, waiting }: Resource): string[] {
 /** `3 of at most 1,000 processes in memory, 12 wait for room in it` */
 export function memoryText({ processes, max, queued }: Inspected["memory"]): string {
   const queue = queued === 0 ? "" : `, ${count(queued)} more ${queued === 1 ? "waits" : "wait"} for room`;
-  return `${count(processes)} of at most ${count(max)} processes${queue}`;
+  return `${count(processes)} of at most ${count(max)} process${max === 1 ? "" : "es"}${queue}`;
 }
