@@ -229,7 +229,7 @@ test.each([
     [{ inputSchema: { properties: { "i\u202ed": {} } } }],
     /"act" cannot be described: hidden characters stand in its schema, in the name "i\\u{202e}d"/,
   ],
-  ["a lone surrogate", [{ description: "\ud800" }], /"act" cannot be described/],
+  ["half a character in an enum", [{ inputSchema: { enum: ["a\ud800"] } }], /"act" .* in the text "a\\u{d800}"/],
   ["a manifest out of bounds", [{ declared: { timeoutMs: -1 } }], /the manifest of "act" does not hold \(timeoutMs/],
 ])("%s makes the source unusable, by name", async (_, listed, message) => {
   await expect(build({ shop: { tools: listed } }).tools.resolve(["shop.*"])).rejects.toMatchObject({

@@ -125,7 +125,7 @@ describe("agents, tools and models", () => {
       error: "tool_unavailable",
       says: /"dies" got the call.*ended without an answer.*may be called again/,
     },
-    { agent: "use-babbles", error: "tool_unavailable", says: /"babbles" got the call, and no usable answer came/ },
+    { agent: "use-babbles", error: "tool_failed", says: /"babbles" answered the call, .* its answer is no result/ },
     { agent: "use-throws", error: "tool_failed", says: /out of paper/ },
     { agent: "use-odd", error: "tool_failed", says: /The tool "odd" ran, but its answer is not JSON/ },
   ])("$agent: the agent is told, and goes on", async ({ agent, error, says }) => {
