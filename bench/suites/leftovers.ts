@@ -49,8 +49,7 @@ const still = (lives: readonly Life[]): Life[] =>
   });
 
 /** Dead, and the machine's first process, whose children orphans become, has not yet taken notice. */
-const uncollected = (lives: readonly Life[]): number =>
-  still(lives).filter(({ isDead, parent }) => isDead && parent === 1).length;
+const isUncollected = ({ isDead, parent }: Life): boolean => isDead && parent === 1;
 
 const mounts = (folder: string): number =>
   readFileSync("/proc/self/mountinfo", "utf8")
@@ -102,18 +101,20 @@ async function measure(context: Context): Promise<Result> {
   }
   const server = child.pid ?? 0;
   const started = descendants(server);
-  const look = (): Count => ({
-    processes: still(started).length - uncollected(started),
+  // Of one reading: the machine's first process collects what is dead at any moment.
+  const countOf = (lives: readonly Life[]): Count => ({
+    processes: lives.filter((one) => !isUncollected(one)).length,
     mounts: mounts(folder),
     cgroups: cgroups(server),
     sockets: sockets(folder),
   });
-  const during = look();
+  const during = countOf(still(started));
   child.kill("SIGKILL");
   await gone;
   await delay(AFTER_MS);
-  const after = look();
-  const waiting = uncollected(started);
+  const left = still(started);
+  const after = countOf(left);
+  const waiting = left.filter(isUncollected).length;
   const notes = [
     ...(pids.length === count ? [] : [`Only ${pids.length} of ${count} sandboxes came to run.`]),
     ...(waiting === 0
