@@ -37,6 +37,7 @@ import { Meeting } from "./front/meeting.ts";
 import { frontProgram } from "./front/program.ts";
 import { launch, ownEnv, type Launched, type Launcher } from "./launch.ts";
 import type { LastingUsersOptions } from "../../linux/lasting-users.ts";
+import { Lookup } from "../../linux/lookup.ts";
 import { LooseBounds } from "../../linux/loose-bounds.ts";
 import { fingerprintOf } from "../../linux/machine.ts";
 import { isFoundByAll } from "../../linux/mounts.ts";
@@ -47,7 +48,8 @@ import { Running, type Bounds } from "../../linux/running.ts";
 import { Uids, type UidRange } from "../../linux/uids.ts";
 import { isInGroups, TRIAL } from "./trial.ts";
 import { WarmPool, type Waiting, type WarmCounts } from "./warm.ts";
-import { Watchdog } from "../../linux/watchdog.ts";
+import type { Survivor } from "../../linux/survivor.ts";
+import { startWatchdog } from "../../linux/watchdog.ts";
 
 export type BubblewrapOptions = {
   /** Reeve's own; what all sandboxes share is put there. Made if it is not there. */
@@ -65,7 +67,7 @@ const NONE_WAIT: WarmCounts = { shell: 0, python: 0, node: 0 };
 type Ground = {
   readonly launcher: Launcher;
   readonly groups: Groups | undefined;
-  readonly watchdog: Watchdog;
+  readonly watchdog: Survivor;
   /** It goes with this run. */
   readonly folder: string;
   /** None where sandboxes have Reeve's own. */
@@ -86,7 +88,10 @@ class BubblewrapSandbox implements Sandbox {
   readonly #options: BubblewrapOptions;
   readonly #running = new Set<Running>();
   readonly #warm: WarmPool;
-  #found: Promise<Found> | undefined;
+  readonly #lookup = new Lookup(
+    () => this.#look(),
+    ({ ground }: Found) => ground !== undefined,
+  );
   #closed = false;
 
   constructor(options: BubblewrapOptions) {
@@ -115,21 +120,14 @@ class BubblewrapSandbox implements Sandbox {
     this.#closed = true;
     await this.#warm.close();
     await Promise.all([...this.#running].map((running) => running.kill()));
-    const ground = (await this.#found?.catch(() => undefined))?.ground;
+    const ground = (await this.#lookup.take())?.ground;
     if (ground === undefined) return;
     await clear(ground);
-    this.#found = undefined;
   }
 
   #find(): Promise<Found> {
     if (this.#closed) return Promise.reject(unavailable("Reeve is ending."));
-    if (this.#found !== undefined) return this.#found;
-    const found = this.#look();
-    this.#found = found;
-    // What is not here now, or could not be found out, may be later: whoever asks then has it looked for again.
-    const forget = (): void => void (this.#found === found && (this.#found = undefined));
-    found.then(({ ground }) => ground ?? forget(), forget);
-    return found;
+    return this.#lookup.find();
   }
 
   async #look(): Promise<Found> {
@@ -317,7 +315,7 @@ function layGround(
     },
     folder: own,
     groups,
-    watchdog: new Watchdog(groups?.roots ?? [], own),
+    watchdog: startWatchdog(groups?.roots ?? [], own),
     users: changesUser ? { uids: new Uids(uids, randomInt(2 ** 31)), lasting } : undefined,
   };
 }

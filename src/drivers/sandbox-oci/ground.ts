@@ -11,7 +11,8 @@ import { isFoundByAll } from "../../linux/mounts.ts";
 import type { Users } from "../../linux/places.ts";
 import { makeRunFolder } from "../../linux/run-folder.ts";
 import { Uids, type UidRange } from "../../linux/uids.ts";
-import { Watchdog } from "../../linux/watchdog.ts";
+import type { Survivor } from "../../linux/survivor.ts";
+import { startWatchdog } from "../../linux/watchdog.ts";
 import type { World } from "./contents/plan.ts";
 import { seccompFor } from "./contents/seccomp.ts";
 import { architecture } from "./host.ts";
@@ -33,7 +34,7 @@ export type Ground = {
   readonly runtime: Runtime;
   readonly world: World;
   readonly groups: Groups;
-  readonly watchdog: Watchdog;
+  readonly watchdog: Survivor;
   /** Goes with this run. */
   readonly folder: string;
   /** None where containers have no users of their own. */
@@ -70,7 +71,7 @@ export function layGround(options: GroundOptions, runtime: Runtime, layout: Layo
     runtime,
     world: { etc, image, seccomp: seccompFor(architecture()) },
     groups,
-    watchdog: new Watchdog(groups.roots, own),
+    watchdog: startWatchdog(groups.roots, own),
     folder: own,
     users: runtime.ownUsers === 0 ? undefined : { uids: new Uids(uids, randomInt(2 ** 31)), lasting },
     containers: 0,

@@ -18,6 +18,7 @@ import type { SandboxLimits } from "../../abi/isolation.ts";
 import { sweep } from "../../linux/cgroup.ts";
 import { ETC_TEXT } from "../../linux/etc-folder.ts";
 import { fingerprintOf } from "../../linux/machine.ts";
+import { Lookup } from "../../linux/lookup.ts";
 import { openPlaces, type Places } from "../../linux/places.ts";
 import { Running } from "../../linux/running.ts";
 import type { DriverState, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
@@ -74,7 +75,10 @@ class OciSandbox implements Sandbox {
   readonly #running = new Set<Running>();
   /** Each until it runs, or is gone. */
   readonly #starting = new Set<Promise<Running>>();
-  #found: Promise<Found> | undefined;
+  readonly #lookup = new Lookup(
+    () => this.#look(),
+    ({ ground }: Found) => ground !== undefined,
+  );
   #closed = false;
 
   constructor(options: OciOptions) {
@@ -95,22 +99,15 @@ class OciSandbox implements Sandbox {
 
   async close(): Promise<void> {
     this.#closed = true;
-    const ground = (await this.#found?.catch(() => undefined))?.ground;
+    const ground = (await this.#lookup.take())?.ground;
     await Promise.all([...this.#running].map((running) => running.kill()));
     await Promise.allSettled(this.#starting);
     if (ground !== undefined) await clear(ground);
-    this.#found = undefined;
   }
 
   #find(): Promise<Found> {
     if (this.#closed) return Promise.reject(unavailable("Reeve is ending."));
-    if (this.#found !== undefined) return this.#found;
-    const found = this.#look();
-    this.#found = found;
-    // What is not here now, or could not be found out, may be later: whoever asks then has it looked for again.
-    const forget = (): void => void (this.#found === found && (this.#found = undefined));
-    found.then(({ ground }) => ground ?? forget(), forget);
-    return found;
+    return this.#lookup.find();
   }
 
   async #look(): Promise<Found> {

@@ -22,7 +22,8 @@ import {
   tmpfsArg,
   type EngineWorld,
 } from "./engine.ts";
-import { Guard } from "./guard.ts";
+import type { Survivor } from "../../../linux/survivor.ts";
+import { startGuard } from "./guard.ts";
 import { ask, placeOf, type Answer } from "./programs.ts";
 import { PATH, type Command, type Order, type Run, type Runtime } from "./runtime.ts";
 
@@ -77,7 +78,7 @@ class Podman implements Runtime {
   /** For what goes with the machine's next start. Its path must be short. */
   readonly #volatile: string;
   #shared: Shared | undefined;
-  #guard: Guard | undefined;
+  #guard: Survivor | undefined;
 
   constructor(path: string, version: string, { runtime, folder }: { runtime: string; folder: string }) {
     this.#path = path;
@@ -130,10 +131,10 @@ class Podman implements Runtime {
   }
 
   /** Without root no group holds what runs, and so no watchdog ends it. */
-  #guardOver(run: string): Guard {
+  #guardOver(run: string): Survivor {
     const { env, global } = this.#known;
     const podman = [this.#path, ...global];
-    return new Guard(
+    return startGuard(
       {
         list: [...podman, "ps", "--all", "--quiet", "--filter", `name=^${run}`],
         remove: [...podman, "rm", "--force", "--ignore", "--time", "0"],
