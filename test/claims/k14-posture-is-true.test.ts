@@ -4,7 +4,7 @@
 // Method: an agent runs a shell command that reads a file of the machine and leaves a mark there. Below it stand drivers that are what they
 // say, that only say so, or that leak in one way, and the real self-test. Unplugged (a self-test that says yes to everything), the
 // driver that is none is used: the agent has the file, and the mark is there.
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
@@ -17,6 +17,7 @@ import type * as Trial from "../../src/drivers/sandbox-bubblewrap/trial.ts";
 import { createPlain } from "../../src/drivers/selftest/plain.ts";
 import { tryPayloads } from "../../src/drivers/selftest/run.ts";
 import { createSelfTest, PAYLOADS } from "../../src/drivers/selftest/selftest.ts";
+import { isFoundByAll } from "../../src/linux/mounts.ts";
 import { systemClock } from "../../src/drivers/system/clock.ts";
 import type { Architecture } from "../../src/lib/system-calls.ts";
 import type { Egress } from "../../src/ports/egress.ts";
@@ -201,11 +202,21 @@ needs("bubblewrap in full force", posture === "strong")("K14 with a driver that 
     taken.user = true;
     const broken = bubblewrap();
     expect((await broken.state()).posture).toBe("strong");
+    const payloads = PAYLOADS.filter(({ name }) => name === "setuid-left");
+    const means = { architecture: process.arch as Architecture };
+    const [found] = await tryPayloads(broken, payloads, means);
+    const [hidden] = await tryPayloads(broken, payloads, { ...means, lies: "hidden" });
+    expect(found?.found.verdict).toBe("contained");
+    // Another's workspace is closed to it, so it does not get as far as to leave anything: that is no verdict, and passes for none.
+    expect(hidden?.found.verdict).not.toBe("contained");
     const { passed, verdicts } = await realTest().run(broken, "full");
     expect(passed).toBe(false);
     const failed = verdicts.filter(({ expected }) => !expected);
-    expect(failed.map(({ payload }) => payload)).toContain("setuid-left");
-    expect(failed.every(({ detail }) => detail.includes("only Reeve finds"))).toBe(true);
+    // Where this very checkout is closed to others, what runs by its Node is seen to be root's before the rest is tried.
+    if (isFoundByAll(realpathSync(process.execPath))) {
+      expect(failed.map(({ payload }) => payload)).toContain("setuid-left");
+      expect(failed.every(({ detail }) => detail.includes("only Reeve finds"))).toBe(true);
+    } else expect(failed).not.toEqual([]);
     await broken.close();
   });
 });
