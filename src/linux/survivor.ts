@@ -42,7 +42,8 @@ export class Survivor {
 
   /** After the last thing that it would have had to see to. */
   async close(): Promise<void> {
-    if (this.#process.pid === undefined) return;
+    // Never started, or ended by somebody else: there is nothing to wait for.
+    if (this.#process.pid === undefined || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     this.#process.ref();
     this.#process.stdin?.end(DONE);
     await this.#gone;

@@ -1,15 +1,16 @@
 // Room that the system bounds: a file system of its own for each workspace, in a file, mounted while it is used.
 //
-// Only root may mount. What root's Reeve has mounted ends with it: a shell waits for its end and unmounts what is marked, and the
+// Only root may mount. What root's Reeve has mounted ends with it: a shell that outlives it unmounts what is marked, and the
 // next Reeve does it again before anything else.
 //
 // Invariants:
 //   D1. Before a mount is made its mark is on disk, and the mark goes after the mount: what is mounted is marked.
 //   D2. A file system that was not put away in order is checked before it is used.
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { OsError } from "../../abi/errors.ts";
+import { Survivor } from "../../linux/survivor.ts";
 import { codeOf } from "./beneath.ts";
 
 const PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -63,10 +64,8 @@ const isAttached = (image: string): boolean =>
       return fs.existsSync(backing) && fs.readFileSync(backing, "utf8").trim() === fs.realpathSync(image);
     });
 
+/** What a survivor does: it unmounts what is marked as its Reeve's. Where no shell can be started, the next Reeve does. */
 const SCRIPT = `
-trap '' INT TERM HUP QUIT
-read -r word
-[ "$word" = done ] && exit 0
 for mark in "$1/${MARKS}"/p_*; do
   read -r owner < "$mark" || continue
   [ "$owner" = "$2" ] || continue
@@ -79,7 +78,7 @@ export class Disks {
   readonly #folder: string;
   /** Those that the machine went down with: their marks stay until they have been checked. */
   readonly #unclean = new Set<string>();
-  #watchdog: ChildProcess | undefined;
+  #survivor: Survivor | undefined;
 
   /** `folder`: where workspaces are. Unmounts what an earlier Reeve has left. */
   constructor(folder: string) {
@@ -185,30 +184,16 @@ export class Disks {
   }
 
   #watch(): void {
-    if (this.#watchdog !== undefined) return;
-    const child = spawn("/bin/sh", ["-c", SCRIPT, "reeve-unmount", this.#folder, `${process.pid}`], {
-      // A session of its own: signals of the terminal are not meant for it.
-      detached: true,
-      cwd: "/",
-      env: { PATH },
-      stdio: ["pipe", "ignore", "ignore"],
+    this.#survivor ??= new Survivor({
+      ...{ name: "reeve-unmount", script: SCRIPT, env: { PATH } },
+      args: [this.#folder, `${process.pid}`],
     });
-    // Where no shell can be started, the next Reeve unmounts.
-    child.on("error", () => {});
-    child.stdin?.on("error", () => {});
-    child.unref();
-    this.#watchdog = child;
   }
 
   /** Unmounts all of them. */
   async close(): Promise<void> {
     for (const pid of fs.readdirSync(join(this.#folder, MARKS))) this.unmount(pid, { lazy: true });
-    const watchdog = this.#watchdog;
-    if (watchdog?.pid === undefined || watchdog.exitCode !== null) return;
-    const gone = new Promise((resolve) => watchdog.once("close", resolve));
-    watchdog.ref();
-    watchdog.stdin?.end("done\n");
-    await gone;
+    await this.#survivor?.close();
   }
 }
 
