@@ -293,6 +293,61 @@ test("what makes git run programs is refused by name, at any depth; what git kee
   expect(Object.keys(picture(source))).not.toContain(".git/HEAD");
 });
 
+/** As git makes it by `git init --bare`: a repository without a `.git`. */
+function bare(folder: string, parts: readonly ("HEAD" | "objects" | "refs" | "config" | "hooks")[]): void {
+  for (const part of parts) {
+    const isFolder = part === "objects" || part === "refs" || part === "hooks";
+    fs.mkdirSync(isFolder ? join(folder, part) : folder, { recursive: true });
+    if (part === "HEAD") fs.writeFileSync(join(folder, part), "ref: refs/heads/main\n");
+    if (part === "config") fs.writeFileSync(join(folder, part), "[core]\nbare = true\nfsmonitor = ./evil\n");
+    if (part === "hooks") fs.writeFileSync(join(folder, "hooks/pre-commit"), "#!/bin/sh\n", { mode: 0o755 });
+  }
+}
+
+const refused = (paths: readonly string[]): unknown =>
+  expect.objectContaining({ data: { issues: paths.map((path) => `${path}: makes git run programs`) } });
+
+test("a folder that git would take for a repository by what is in it is refused as well", () => {
+  const { shelf, live, source } = shelfOf(begin);
+  bare(join(live, "inner/lib"), ["HEAD", "objects", "refs", "config", "hooks"]);
+  const paths = ["HEAD", "config", "hooks/pre-commit", "objects", "refs"].map((name) => `inner/lib/${name}`);
+  expect(() => shelf.commit()).toThrow(refused(paths));
+  expect(fs.existsSync(join(source, "inner/lib"))).toBe(false);
+  // A folder with settings of its own is none of git's.
+  shelf.commit(["inner/lib/HEAD"]);
+  expect(fs.existsSync(join(source, "inner/lib/config"))).toBe(true);
+});
+
+test("nor does it become one in two commits, or is the top of the folder one", () => {
+  const { shelf, live, source } = shelfOf((folder) => {
+    begin(folder);
+    bare(folder, ["HEAD"]);
+  });
+  bare(join(live, "lib"), ["objects", "refs", "config"]);
+  bare(live, ["objects"]);
+  shelf.commit();
+  fs.rmSync(join(live, "lib/objects"), { recursive: true });
+  bare(join(live, "lib"), ["HEAD"]);
+  bare(live, ["refs"]);
+  expect(() => shelf.commit(["lib/objects"])).toThrow(refused(["lib/HEAD", "refs"]));
+  expect(fs.existsSync(join(source, "lib/HEAD"))).toBe(false);
+  shelf.commit(["refs"]);
+  expect(fs.existsSync(join(source, "lib/HEAD"))).toBe(true);
+  expect(fs.existsSync(join(source, "lib/objects"))).toBe(false);
+});
+
+test("of a repository that was one before, objects and branches are written, and nothing that runs", () => {
+  const { shelf, live, source } = shelfOf((folder) => {
+    begin(folder);
+    bare(join(folder, "lib"), ["HEAD", "objects", "refs"]);
+  });
+  fs.writeFileSync(join(live, "lib/objects/1"), "object\n");
+  bare(join(live, "lib"), ["hooks"]);
+  expect(() => shelf.commit()).toThrow(refused(["lib/hooks/pre-commit"]));
+  shelf.commit(["lib/hooks"]);
+  expect(fs.existsSync(join(source, "lib/objects/1"))).toBe(true);
+});
+
 test("where a link leads is judged without following it", () => {
   expect(staysInside("a/b/link", "../../c")).toBe(true);
   expect(staysInside("link", "./x/y")).toBe(true);

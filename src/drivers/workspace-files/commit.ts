@@ -34,7 +34,7 @@ import {
   using,
   walk,
 } from "./beneath.ts";
-import { makesGitRun } from "./git-paths.ts";
+import { runByGit } from "./git-paths.ts";
 import { staysInside } from "./links.ts";
 import type { Objects } from "./objects.ts";
 import { type Difference, type Entry } from "./tree.ts";
@@ -66,7 +66,7 @@ export type Checked = { readonly left: readonly Difference[]; readonly seen: Rea
 export function check(root: number, all: readonly Difference[]): Checked {
   const work = toWrite(all);
   refuseLinks(work);
-  refuseGit(work);
+  refuseGit(root, work);
   const found = new Map(work.map(({ path }) => [path, entryAt(root, path)]));
   const replaced = new Set(work.filter(givesWayToFolder).map(({ path }) => path));
   const foundAt = (path: Name): Found => (isBelowOne(path, replaced) ? undefined : found.get(path)?.entry);
@@ -181,6 +181,17 @@ function entryAt(root: number, path: Name): Seen {
   }
 }
 
+/** Whether the folder has anything at a path. */
+function stands(root: number, path: Name): boolean {
+  const { above, name } = parted(path);
+  try {
+    return using(walk(root, above), (folder) => statsAt(folder, name) !== undefined);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "ELOOP"].includes(codeOf(error) ?? "")) return false;
+    throw error;
+  }
+}
+
 /** A path that goes on below a file leads to nothing; below a link, somewhere else (both are `ENOTDIR` to the system). */
 function undefinedIfNothing(root: number, names: readonly Name[]): Found {
   for (let length = 1; length <= names.length; length += 1) {
@@ -229,10 +240,9 @@ function refuseLinks(work: readonly Difference[]): void {
 }
 
 /** Written by a program in its sandbox, run by a person outside of it: that is a way out. */
-function refuseGit(work: readonly Difference[]): void {
-  const bad = work.filter(({ path, after }) => after !== undefined && makesGitRun(path, after.kind));
-  if (bad.length === 0) return;
-  const paths = bad.map(({ path }) => shownPath(path));
+function refuseGit(root: number, work: readonly Difference[]): void {
+  const paths = runByGit(work, (path) => stands(root, path)).map(shownPath);
+  if (paths.length === 0) return;
   throw new OsError(
     "invalid_argument",
     `Git runs what these say, outside of the sandbox, and they are not written back: ${listed(paths)}. Nothing was written. Leave them out (\`reeve commit --except PATH\`); what you want of them, look at and copy yourself.`,
