@@ -13,7 +13,7 @@ import type { Json } from "../../src/abi/json.ts";
 import { createBubblewrap } from "../../src/drivers/sandbox-bubblewrap/sandbox.ts";
 import type * as Program from "../../src/drivers/sandbox-bubblewrap/front/program.ts";
 import type { Front } from "../../src/drivers/sandbox-bubblewrap/front/program.ts";
-import type * as Trial from "../../src/drivers/sandbox-bubblewrap/trial.ts";
+import type * as Trial from "../../src/linux/trial.ts";
 import { createPlain } from "../../src/drivers/selftest/plain.ts";
 import { tryPayloads } from "../../src/drivers/selftest/run.ts";
 import { createSelfTest, PAYLOADS } from "../../src/drivers/selftest/selftest.ts";
@@ -44,7 +44,7 @@ vi.mock("../../src/drivers/sandbox-bubblewrap/front/program.ts", async (importOr
   });
   return { frontProgram: (front: Front, architecture: Architecture) => frontProgram(without(front), architecture) };
 });
-vi.mock("../../src/drivers/sandbox-bubblewrap/trial.ts", async (importOriginal) => {
+vi.mock("../../src/linux/trial.ts", async (importOriginal) => {
   const whole = await importOriginal<typeof Trial>();
   return {
     ...whole,

@@ -45,8 +45,8 @@ import { openPlaces, type Places, type Users } from "../../linux/places.ts";
 import { makeRunFolder } from "../../linux/run-folder.ts";
 import { HOME, profileOf, rootOf } from "./profile.ts";
 import { Running, type Bounds } from "../../linux/running.ts";
+import { isInGroups, trialOf } from "../../linux/trial.ts";
 import { Uids, type UidRange } from "../../linux/uids.ts";
-import { isInGroups, TRIAL } from "./trial.ts";
 import { WarmPool, type Waiting, type WarmCounts } from "./warm.ts";
 import type { Survivor } from "../../linux/survivor.ts";
 import { startWatchdog } from "../../linux/watchdog.ts";
@@ -61,6 +61,8 @@ export type BubblewrapOptions = {
   readonly warm?: WarmCounts;
 };
 
+// Until its input ends, so that it can be looked at.
+const TRIAL = trialOf("process", ["cat"]);
 const NONE_WAIT: WarmCounts = { shell: 0, python: 0, node: 0 };
 
 /** What the first start found and made. */

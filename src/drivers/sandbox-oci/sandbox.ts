@@ -14,13 +14,13 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { OsError } from "../../abi/errors.ts";
-import type { SandboxLimits } from "../../abi/isolation.ts";
 import { sweep } from "../../linux/cgroup.ts";
 import { ETC_TEXT } from "../../linux/etc-folder.ts";
 import { fingerprintOf } from "../../linux/machine.ts";
 import { Lookup } from "../../linux/lookup.ts";
 import { openPlaces, type Places } from "../../linux/places.ts";
 import { Running } from "../../linux/running.ts";
+import { TRIAL_LIMITS, trialOf } from "../../linux/trial.ts";
 import type { DriverState, Sandbox, SandboxProcess, SandboxSpec } from "../../ports/sandbox.ts";
 import { Container } from "./container.ts";
 import { HOME, samplePlan, type Plan } from "./contents/plan.ts";
@@ -41,28 +41,11 @@ export type OciOptions = GroundOptions & {
 
 type Found = { readonly state: DriverState; readonly ground: Ground | undefined };
 
-const MEBIBYTE = 1024 * 1024;
 /** For a container to stand at its gate; none takes a tenth of it on a machine that is not overloaded. */
 const START_MS_MAX = 60_000;
 
-const PROBE_LIMITS: SandboxLimits = {
-  cpus: 1,
-  cpuMs: 10_000,
-  memoryBytes: 128 * MEBIBYTE,
-  processes: 16,
-  diskBytes: MEBIBYTE,
-  wallMs: 10_000,
-  outputBytes: 64 * 1024,
-};
-const PROBE: SandboxSpec = {
-  owner: "probe",
-  level: "container",
-  // An image need not have more.
-  command: ["/bin/sh", "-c", ":"],
-  env: {},
-  mounts: [],
-  limits: PROBE_LIMITS,
-};
+// An image need not have more.
+const TRIAL = trialOf("container", ["/bin/sh", "-c", ":"]);
 
 export function createOci(options: OciOptions): Sandbox {
   return new OciSandbox(options);
@@ -131,13 +114,13 @@ class OciSandbox implements Sandbox {
     const { kind, version, carrier } = runtime;
     const facts = {
       ...{ kind, version, layers, etc: ETC_TEXT, image: imageOf(this.#options.image) },
-      profile: runtime.facts(ground.world, samplePlan(PROBE_LIMITS, carrier)),
+      profile: runtime.facts(ground.world, samplePlan(TRIAL_LIMITS, carrier)),
     };
     const fingerprint = fingerprintOf(facts, layout);
     try {
       await runtime.ready(ground.world, ground);
-      const probe = await this.#start(ground, PROBE, undefined);
-      const exit = await probe.exit;
+      const trial = await this.#start(ground, TRIAL, undefined);
+      const exit = await trial.exit;
       if (exit.kind !== "exited" || exit.code !== 0)
         throw unavailable(`A trial run of \`true\` ended as ${JSON.stringify(exit)}.`);
     } catch (error) {
