@@ -4,6 +4,7 @@
 //   C1. However it ends, nothing of it is left, and its end is told once.
 //   C2. Of what it writes to standard error only the end is kept.
 //   C3. One that is ended before it has started does not start.
+import type { Readable } from "node:stream";
 import { plain } from "./faults.ts";
 import type { Launch, Launched } from "./launch.ts";
 
@@ -18,6 +19,7 @@ export class Child {
   #process: Launched | undefined;
   #stderr = Buffer.alloc(0);
   #ended: string | undefined;
+  #told: Promise<void> | undefined;
   readonly #onEnd: (how: string) => void;
 
   /** `onEnd` is told once, in words, how it ended. */
@@ -39,12 +41,10 @@ export class Child {
     const { stdin, stdout, stderr } = started;
     // A broken pipe is told to whoever writes; the end of the process tells the rest.
     for (const stream of [stdin, stdout, stderr]) stream.on("error", () => {});
-    const read = new Promise<void>((resolve) => {
-      for (const event of ["end", "close", "error"]) stdout.once(event, () => resolve());
-    });
+    const read = Promise.all([wholeOf(stdout), wholeOf(stderr)]);
     stdout.on("data", onOutput);
     stderr.on("data", (chunk: Buffer) => this.#keepStderr(chunk));
-    void started.ended.then((how) => this.#over(how, read));
+    this.#told = started.ended.then(async (how) => this.#over(how, read));
     if (this.#wanted.signal.aborted) this.kill();
   }
 
@@ -60,15 +60,16 @@ export class Child {
   async write(text: string): Promise<void> {
     const child = this.#process;
     if (child === undefined || !this.running) throw new Error("the process does not run");
-    try {
-      await new Promise<void>((resolve, reject) => {
-        child.stdin.write(text, (error) => (error === null || error === undefined ? resolve() : reject(error)));
-      });
-    } catch (error) {
-      // A pipe breaks a moment before the end of whoever read it is known, and that end says more.
-      await gone(child);
-      throw error;
-    }
+    await new Promise<void>((resolve, reject) => {
+      child.stdin.write(text, (error) => (error === null || error === undefined ? resolve() : reject(error)));
+    });
+  }
+
+  /** Whether it is not there any more, or goes within a second; its end was told then. */
+  async over(): Promise<boolean> {
+    if (this.#process !== undefined && !(await gone(this.#process))) return false;
+    await this.#told;
+    return true;
   }
 
   /** The last lines of standard error; empty if there are none. */
@@ -103,10 +104,13 @@ export class Child {
     this.#process?.stdout.destroy();
   }
 
-  async #over(how: string, read: Promise<void>): Promise<void> {
+  async #over(how: string, read: Promise<unknown>): Promise<void> {
     this.#ended ??= how;
-    // What it wrote before its end is still in the pipe, and may hold answers. Whoever else holds the pipe is not waited for.
-    const timer = setTimeout(() => this.#process?.stdout.destroy(), END_GRACE_MS);
+    // What it wrote before its end is still in the pipes, and may hold answers, or why it ended. Whoever else holds one is not waited for.
+    const timer = setTimeout(() => {
+      this.#process?.stdout.destroy();
+      this.#process?.stderr.destroy();
+    }, END_GRACE_MS);
     await read;
     clearTimeout(timer);
     this.#onEnd(this.#ended);
@@ -116,6 +120,13 @@ export class Child {
     const kept = Buffer.concat([this.#stderr, chunk.subarray(-STDERR_BYTES_MAX)]);
     this.#stderr = kept.subarray(-STDERR_BYTES_MAX);
   }
+}
+
+/** Resolves when nothing more comes of a stream. */
+async function wholeOf(stream: Readable): Promise<void> {
+  await new Promise<void>((resolve) => {
+    for (const event of ["end", "close", "error"]) stream.once(event, () => resolve());
+  });
 }
 
 /** Whether it ends within its second. */

@@ -59,7 +59,7 @@ export class StdioTransport implements Transport {
 
   async send(message: JSONRPCMessage): Promise<void> {
     const dispatch = dispatchOf(message);
-    if (this.#cause !== undefined || !this.#child.running) throw new Error(this.#cause ?? "the server does not run");
+    if (this.#cause !== undefined) throw new Error(this.#cause);
     const id = "id" in message ? message.id : undefined;
     if (id !== undefined && "method" in message) this.#asked.add(id);
     if (dispatch !== undefined && id !== undefined) {
@@ -70,12 +70,13 @@ export class StdioTransport implements Transport {
       await this.#child.write(`${JSON.stringify(message)}\n`);
     } catch (error) {
       dispatch?.comeBack();
-      // A server that takes no more input can be of no more use; the next call finds another.
-      if (this.#child.running) {
+      // A pipe breaks a moment before the end of whoever read it is known, and that end says more.
+      if (!(await this.#child.over())) {
+        // A server that takes no more input can be of no more use; the next call finds another.
         this.kill("does not read its standard input any more and was ended");
         this.#end(this.#cause ?? CLOSED);
       }
-      throw error;
+      throw this.#diedByItself ? new Error(this.#cause) : error;
     }
   }
 
