@@ -114,8 +114,8 @@ export type EventHeader =
   | {
       readonly kind: "workspace.changed";
       readonly what: "snapshot" | "commit" | "rollback" | "remove";
-      /** The call before which it stood so; null for how it began. */
-      readonly before: number | null;
+      /** The call before which it stood so; null for how it began or was last written back; `replaced` for how it stood before it was last put back. */
+      readonly before: number | "replaced" | null;
       readonly by: Actor;
     }
   /** What a call did was taken back by another process's call. */

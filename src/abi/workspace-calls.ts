@@ -65,9 +65,12 @@ export const WORKSPACE_CALLS = {
     http: { method: "post", path: "/v1/processes/{pid}/workspace/commit" },
   },
   "workspace.rollback": {
-    doc: "Put the workspace of a process back to how it began or was last written back, or to how it stood before a call. The process must be stopped or over.",
+    doc: "Put the workspace of a process back to how it began or was last written back, or to how it stood before a call, or before it was last put back (`replaced`). The process must be stopped or over.",
     callers: ["operator"],
-    input: z.strictObject({ pid: processIdSchema, to: z.int().nonnegative().optional() }),
+    input: z.strictObject({
+      pid: processIdSchema,
+      to: z.union([z.int().nonnegative(), z.literal("replaced")]).optional(),
+    }),
     /** What that changed. */
     output: differencesSchema,
     effect: "write",

@@ -1,6 +1,7 @@
 // `reeve rollback`: puts a process's workspace back.
 import { SYSCALLS } from "../abi/syscalls.ts";
-import { first, numberOption, wholeNumber, type CliCommand } from "./command.ts";
+import { Option } from "commander";
+import { first, flag, numberOption, wholeNumber, type CliCommand } from "./command.ts";
 import { STATUS } from "./exit-status.ts";
 import { resolveProcess } from "./process/ids.ts";
 import { changeLine, remarks } from "./workspace/wording.ts";
@@ -15,25 +16,34 @@ export const rollback: CliCommand = {
         `${SYSCALLS["workspace.rollback"].doc} What its tools did elsewhere is taken back with \`reeve undo\`.`,
       )
       .argument("<pid>", "the process; a unique beginning will do")
-      .option("--to <call>", "to how it stood before this call, by its number in the journal", wholeNumber(0));
+      .addOption(
+        new Option("--to <call>", "to how it stood before this call, by its number in the journal")
+          .argParser(wholeNumber(0))
+          .conflicts("replaced"),
+      )
+      .option("--replaced", "to how it stood before it was last put back: takes that back");
   },
   act: (context, args, options) =>
     context.session(false, async ({ client }) => {
       const pid = await resolveProcess(client, first(args));
-      const to = numberOption(options, "to");
+      const to = flag(options, "replaced") ? "replaced" : numberOption(options, "to");
       const changed = await client.workspace.rollback({ pid, ...(to === undefined ? {} : { to }) });
       context.answer(changed, () => {
         const { changes, more } = changed;
         const all = changes.length + more;
-        const state = to === undefined ? "it began or was last written back" : `it stood before call #${to}`;
         return [
           ...changes.map((change) => changeLine(context, change)),
           all === 0
-            ? `Nothing to put back: it is as ${state}.`
-            : `Put back ${counted(all, "change")}: it is as ${state}.`,
+            ? `Nothing to put back: it is as ${stateOf(to)}.`
+            : `Put back ${counted(all, "change")}: it is as ${stateOf(to)}. How it stood before: ${context.typed(`rollback ${pid} --replaced`)}`,
           ...remarks(context, changed),
         ];
       });
       return STATUS.ok;
     }),
 };
+
+function stateOf(to: number | "replaced" | undefined): string {
+  if (to === undefined) return "it began or was last written back";
+  return to === "replaced" ? "it stood before it was last put back" : `it stood before call #${to}`;
+}

@@ -106,13 +106,20 @@ test("rollback shows what it put back, and to where", async () => {
     leftOut: [],
   };
   expect((await host.reeve("rollback", process.row.pid, "--to", "4")).out).toBe(
-    lines("A d/", "Put back 1 change: it is as it stood before call #4."),
+    lines(
+      "A d/",
+      `Put back 1 change: it is as it stood before call #4. How it stood before: npx reeve rollback ${process.row.pid} --replaced`,
+    ),
   );
+  expect((await host.reeve("rollback", process.row.pid, "--replaced")).out).toContain(
+    "Put back 1 change: it is as it stood before it was last put back.",
+  );
+  expect(await host.reeve("rollback", process.row.pid, "--replaced", "--to", "4")).toMatchObject({ status: 2 });
   host.system.differences = { changes: [], more: 0, leftOut: [] };
   expect((await host.reeve("rollback", process.row.pid)).out).toBe(
     "Nothing to put back: it is as it began or was last written back.\n",
   );
-  expect(host.system.workspaceCalls).toEqual([`rollback ${process.row.pid} 4`, `rollback ${process.row.pid} all`]);
+  expect(host.system.workspaceCalls).toEqual(["4", "replaced", "all"].map((to) => `rollback ${process.row.pid} ${to}`));
   expect(await host.reeve("rollback", process.row.pid, "--to", "x")).toMatchObject({ status: 2 });
 });
 

@@ -107,7 +107,9 @@ const timeOf = (known: Done | undefined): Partial<Done> =>
 /** What became of the changes that calls made in the workspace: each stands there, until it is put back to before that call. */
 class WorkspaceStory {
   readonly #kept = new Set<number>();
-  readonly #putBack = new Set<number>();
+  #putBack = new Set<number>();
+  /** What was put back in the state that the last putting back replaced. */
+  #replaced = new Set<number>();
   /** Calls before the last commit: going back to what was written back leaves them as they are. */
   readonly #written = new Set<number>();
   #removed = false;
@@ -115,11 +117,21 @@ class WorkspaceStory {
   /** `pid`: of the process itself, which puts the workspace back for a call of its own that it begins again. */
   take({ what, before, by }: Extract<EventHeader, { kind: "workspace.changed" }>, pid: ProcessId): void {
     const again = what === "rollback" && by === pid;
-    if ((what === "snapshot" || again) && before !== null) this.#kept.add(before);
-    if (again && before !== null) this.#putBack.delete(before);
+    if ((what === "snapshot" || again) && typeof before === "number") {
+      this.#kept.add(before);
+      this.#putBack.delete(before);
+      this.#replaced.add(before);
+    }
     if (what === "remove") this.#removed = true;
     if (what === "commit") for (const call of this.#kept) this.#written.add(call);
     if (what !== "rollback" || again) return;
+    const standing = new Set(this.#putBack);
+    if (before === "replaced") this.#putBack = this.#replaced;
+    else this.#goTo(before);
+    this.#replaced = standing;
+  }
+
+  #goTo(before: number | null): void {
     for (const call of this.#kept)
       if (before === null ? !this.#written.has(call) : call >= before) this.#putBack.add(call);
       else this.#putBack.delete(call);

@@ -286,8 +286,20 @@ test("a change of the workspace is taken back when that is put back, until it is
     await again.operate("workspace.rollback", { pid, ...(to !== undefined && { to }) }, "ann");
     seen.push(await how());
   }
+  for (let times = 0; times < 2; times += 1) {
+    await again.operate("workspace.rollback", { pid, to: "replaced" }, "ann");
+    seen.push(await how());
+  }
   await again.operate("workspace.rollback", { pid, to: 5 }, "ann");
   await again.operate("workspace.commit", { pid }, "ann");
   await again.operate("workspace.rollback", { pid }, "ann");
-  expect([...seen, await how()]).toEqual(["workspace", "undone", "workspace", "undone", "workspace"]);
+  expect([...seen, await how()]).toEqual([
+    "workspace",
+    "undone",
+    "workspace",
+    "undone",
+    "workspace",
+    "undone",
+    "workspace",
+  ]);
 });

@@ -16,7 +16,7 @@ const DIFFERENCES: Differences = {
 };
 
 function workspaces(asked: string[], answer: () => Differences = () => DIFFERENCES): Workspaces {
-  const note = (what: string) => async (_pid: ProcessId, how?: number | null | CommitOptions) => {
+  const note = (what: string) => async (_pid: ProcessId, how?: number | string | null | CommitOptions) => {
     asked.push(how === undefined ? what : `${what} ${JSON.stringify(how)}`.trim());
     return answer();
   };
@@ -64,11 +64,13 @@ test("writing back and putting back stand in the journal of a process that is ov
   expect(await system.operate("workspace.commit", { pid }, "ann")).toEqual(DIFFERENCES);
   await system.operate("workspace.rollback", { pid, to: 7 }, "bob");
   await system.operate("workspace.rollback", { pid }, "bob");
+  await system.operate("workspace.rollback", { pid, to: "replaced" }, "bob");
   await system.operate("workspace.commit", { pid, except: ["a", "b/c"], to: "/there" }, "ann");
   expect(asked).toEqual([
     'commit {"except":[]}',
     "rollback 7",
     "rollback null",
+    'rollback "replaced"',
     'commit {"except":["a","b/c"],"to":"/there"}',
   ]);
   const events = (await system.journal(pid)).filter(({ header }) => header.kind === "workspace.changed");
@@ -77,6 +79,7 @@ test("writing back and putting back stand in the journal of a process that is ov
     [{ kind: "workspace.changed", what: "commit", before: null, by: "ann" }, change],
     [{ kind: "workspace.changed", what: "rollback", before: 7, by: "bob" }, change],
     [{ kind: "workspace.changed", what: "rollback", before: null, by: "bob" }, change],
+    [{ kind: "workspace.changed", what: "rollback", before: "replaced", by: "bob" }, change],
     [{ kind: "workspace.changed", what: "commit", before: null, by: "ann" }, change],
   ]);
   expect((await system.operate("journal.verify", { pid }, "ann")).identical).toBe(true);

@@ -79,7 +79,7 @@ function assertStill(services: Services, { pid, record }: Process): void {
 
 type Note = {
   readonly what: "commit" | "rollback" | "remove";
-  readonly before: number | null;
+  readonly before: number | "replaced" | null;
   readonly by: Actor;
   readonly differences: Differences;
 };

@@ -82,10 +82,11 @@ export interface Workspaces {
    */
   commit(pid: ProcessId, options?: CommitOptions): Promise<Differences>;
   /**
-   * Puts it back to how it began or was last written back (`null`), or how it stood before a call. Answers with what that changed. Rejects
-   * with `conflict` while somebody has it open. What a crash cuts off is ended at the next use.
+   * Puts it back to how it began or was last written back (`null`), how it stood before a call, or how it stood before it was last put
+   * back (`replaced`). Answers with what that changed. Rejects with `not_found` for what is not kept, and with `conflict` while somebody has
+   * it open. What a crash cuts off is ended at the next use.
    */
-  rollback(pid: ProcessId, to: number | null): Promise<Differences>;
+  rollback(pid: ProcessId, to: number | "replaced" | null): Promise<Differences>;
   /** All that there are, by their processes, in the order of pids. */
   list(): Promise<readonly ProcessId[]>;
   /** How many there are, and what they take, without looking into them. */

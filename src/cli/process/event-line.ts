@@ -76,6 +76,7 @@ export class EventLines {
 
 /** Which state of the workspace was kept, or gone back to. */
 function stateText({ what, before }: Extract<EventHeader, { kind: "workspace.changed" }>): string {
+  if (before === "replaced") return " (as it stood before it was last put back)";
   if (before !== null) return ` (before #${before})`;
   return what === "rollback" ? " (as it began or was last written back)" : "";
 }

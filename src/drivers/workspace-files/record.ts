@@ -20,6 +20,8 @@ export type Record = {
   readonly putBackAfter?: readonly number[];
   /** A tree that it is being made; there only while that is under way, or was cut off. */
   readonly puttingBack?: string;
+  /** The tree that the last putting back has replaced; absent where there was none, or where it gave way. */
+  readonly replaced?: string;
   /** The last call whose state gave way to later ones; absent while all are there. */
   readonly forgotten?: number;
   /** A tree that is being written back; there only while that is under way, or was cut off. */

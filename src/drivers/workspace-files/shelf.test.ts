@@ -120,6 +120,44 @@ test("before a call that changed nothing it stood as before the next one that di
   expect(() => again().diff(15)).toThrow(/before call 15 is not kept/);
 });
 
+test("a putting back is taken back: what stood is kept, also after a restart, and going there is one as well", () => {
+  const { shelf, live, again } = shelfOf(begin);
+  const text = (): string => fs.readFileSync(join(live, "a.txt"), "utf8");
+  expect(() => shelf.rollback("replaced")).toThrow(expect.objectContaining({ code: "not_found" }));
+  shelf.snapshot(3);
+  fs.writeFileSync(join(live, "a.txt"), "done after the last call that it was kept for");
+  shelf.rollback(3);
+  shelf.unsaved();
+  const later = again();
+  later.rollback("replaced");
+  expect(text()).toBe("done after the last call that it was kept for");
+  later.rollback("replaced");
+  expect(text()).toBe("one\ntwo\n");
+  later.rollback(null);
+  later.rollback("replaced");
+  expect(text()).toBe("one\ntwo\n");
+});
+
+test("what stood is kept also where the putting back was cut off, and another one ends it", () => {
+  const { shelf, live, again } = shelfOf(begin);
+  for (const name of ["x", "y", "z"]) fs.writeFileSync(join(live, name), name);
+  const stood = picture(live);
+  const remove = nodeFs.unlinkSync;
+  vi.spyOn(nodeFs, "unlinkSync").mockImplementation((path) => {
+    if (String(path).endsWith("/y")) throw new Error("the machine went down");
+    remove(path);
+  });
+  syncBuiltinESMExports();
+  expect(() => shelf.rollback(null)).toThrow("went down");
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+  expect(picture(live)).not.toEqual(stood);
+  const later = again();
+  later.rollback(null);
+  later.rollback("replaced");
+  expect(picture(live)).toEqual(stood);
+});
+
 test("a putting back that is cut off is ended at the next use, whatever comes next", () => {
   const { shelf, live, again, record } = shelfOf(begin);
   for (const name of ["x", "y", "z"]) fs.writeFileSync(join(live, name), name);
@@ -240,6 +278,14 @@ test("the oldest states give way when all together take too much; the newest, an
   expect(fs.readFileSync(join(live, "big"))).toEqual(Buffer.alloc(900_000, `${oldest}`));
   shelf.rollback(null);
   expect(fs.existsSync(join(live, "big"))).toBe(false);
+  // What a putting back has replaced goes before any of them.
+  const { snapshots } = shelf;
+  fs.writeFileSync(join(live, "big"), Buffer.alloc(900_000, "replaced"));
+  shelf.rollback(null);
+  fs.writeFileSync(join(live, "big"), Buffer.alloc(100, "next"));
+  shelf.snapshot(20);
+  expect(() => shelf.rollback("replaced")).toThrow(expect.objectContaining({ code: "not_found" }));
+  expect(shelf.snapshots).toEqual([...snapshots, 20]);
 });
 
 test("what was kept and is damaged is not put back as if it were whole", () => {

@@ -107,11 +107,16 @@ export class Shelf {
     return true;
   }
 
-  /** The oldest states give way until all of them together fit; the one that was just kept stays. */
+  /** What was replaced, and then the oldest states, give way until all of them together fit; the one that was just kept stays. */
   #bound(newest: number): void {
     const max = this.#record.diskBytes * WORKSPACE_KEPT_SIZES_MAX;
     if (this.#objects.bytes <= max) return;
     this.#sweep();
+    if (this.#objects.bytes > max && this.#record.replaced !== undefined) {
+      const { replaced: _, ...record } = this.#record;
+      this.#put(record);
+      this.#sweep();
+    }
     for (const call of this.snapshots) {
       if (this.#objects.bytes <= max || call === newest) return;
       const { putBackAfter = [], ...record } = this.#record;
@@ -123,12 +128,14 @@ export class Shelf {
   }
 
   #sweep(): void {
-    const { base, committing } = this.#record;
-    this.#objects.sweep([base, ...(committing === undefined ? [] : [committing]), ...this.#snapshots.values()]);
+    const { base, committing, puttingBack, replaced } = this.#record;
+    const trees = [base, committing, puttingBack, replaced, ...this.#snapshots.values()];
+    this.#objects.sweep(trees.filter((tree) => tree !== undefined));
   }
 
-  #stateAt(call: number | null): string {
+  #stateAt(call: number | "replaced" | null): string {
     if (call === null) return this.#record.base;
+    if (call === "replaced") return this.#record.replaced ?? notReplaced();
     const tree = this.#snapshots.get(call) ?? this.#treeBetween(call);
     if (tree !== undefined) return tree;
     const kept =
@@ -190,12 +197,25 @@ export class Shelf {
     return unsaved;
   }
 
-  rollback(to: number | null): Differences {
+  rollback(to: number | "replaced" | null): Differences {
     const target = this.#stateAt(to);
+    const replaced = this.#replaced();
+    return this.#putBack(target, replaced === undefined ? {} : { replaced });
+  }
+
+  /** How it stands, kept for good. Half of a state that is being put back is none: then it is what that one replaces. */
+  #replaced(): string | undefined {
+    if (this.#record.puttingBack !== undefined) return this.#record.replaced;
+    const { tree } = this.within((root) => this.#keep(root, true));
+    this.#objects.sync(syncFileSystem);
+    return tree;
+  }
+
+  #putBack(target: string, record: Pick<Record, "replaced">): Differences {
     const last = this.snapshots.at(-1) ?? -1;
     const { putBackAfter = [] } = this.#record;
     const all = putBackAfter.includes(last) ? putBackAfter : [...putBackAfter, last];
-    this.#put({ ...this.#record, putBackAfter: all, puttingBack: target });
+    this.#put({ ...this.#record, ...record, putBackAfter: all, puttingBack: target });
     // Whatever else may be cut off: this is where it goes now.
     return this.#inside((root) => this.#told(this.#between(this.#make(root, target), target), [], true));
   }
@@ -203,7 +223,7 @@ export class Shelf {
   /** For a call that is begun again; false where others were begun since, whose work would be lost. */
   putBackFor(call: number): boolean {
     if (!this.#snapshots.has(call) || !isLatest(this.#folder, call)) return false;
-    this.rollback(call);
+    this.#putBack(this.#stateAt(call), {});
     return true;
   }
 
@@ -302,6 +322,14 @@ export class Shelf {
     writeRecord(this.#folder, record);
     this.#record = record;
   }
+}
+
+function notReplaced(): never {
+  throw new OsError(
+    "not_found",
+    "How the workspace stood before it was last put back is not kept, or not any more; or it was never put back.",
+    { data: { what: "snapshot", id: "replaced" } },
+  );
 }
 
 const hasFolder = (from: string): OsError =>

@@ -106,7 +106,7 @@ class FileWorkspaces implements Workspaces {
   commit = (pid: ProcessId, options: CommitOptions = {}) =>
     this.#briefly(pid, () => this.#order("commit", pid, options));
 
-  async rollback(pid: ProcessId, to: number | null): Promise<Differences> {
+  async rollback(pid: ProcessId, to: number | "replaced" | null): Promise<Differences> {
     this.#assertFree(pid);
     return this.#briefly(pid, () => this.#order("rollback", pid, to));
   }
