@@ -173,8 +173,8 @@ function programHost(modules: ModuleHost): ProgramHost {
       const instructions = agent.program.kind === "markdown" ? agent.program.instructions : "";
       return loop(makeSys(issue), { manifest: agent.manifest, instructions, task });
     },
-    command: async ({ agent, issue }) =>
-      command(makeSys(issue), agent.program.kind === "command" ? agent.program.command : []),
+    command: async ({ agent, task, issue }) =>
+      command(makeSys(issue), agent.program.kind === "command" ? agent.program.command : [], task),
     native: new Map([[UNDO_PROGRAM, async ({ task, issue }) => undo(makeSys(issue), task as UndoTask)]]),
   });
   return {

@@ -23,6 +23,7 @@ import type { Store } from "../src/ports/store.ts";
 import type { Invocation, Preview, ToolOutcome, Tools } from "../src/ports/tools.ts";
 import type { Workspaces } from "../src/ports/workspace.ts";
 import { createScheduler } from "../src/scheduler/scheduler.ts";
+import { command } from "../src/sdk/command.ts";
 import { loop } from "../src/sdk/loop.ts";
 import { makeSys, type Sys } from "../src/sdk/sys.ts";
 
@@ -214,6 +215,8 @@ export async function bootTest({ store, agents, tools, models, limits, parts }: 
       const instructions = program.kind === "markdown" ? program.instructions : "";
       return loop(makeSys(start.issue), { manifest, instructions, task: start.task });
     },
+    command: async ({ agent: { program }, task, issue }) =>
+      command(makeSys(issue), program.kind === "command" ? program.command : [], task),
   });
   const clock = parts?.clock ?? systemClock;
   const summoned: { by?: Kernel } = {};

@@ -4,6 +4,8 @@
 export const INLINE_PAYLOAD_BYTES_MAX = 512;
 /** One payload: arguments, an outcome, a message. Bytes of UTF-8. */
 export const PAYLOAD_BYTES_MAX = 8 * 1024 * 1024;
+/** What a program may be given as its standard input; as base64 it still fits into a payload, with its command. Bytes. */
+export const PROGRAM_INPUT_BYTES_MAX = 4 * 1024 * 1024;
 /** How deep arrays and objects may be nested in one JSON value; what contains itself is deeper than anything. */
 export const JSON_DEPTH_MAX = 1000;
 /** What a tool may answer before the answer is refused. Bytes of UTF-8. */

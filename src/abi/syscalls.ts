@@ -23,6 +23,7 @@ import { jsonObjectSchema, jsonSchema } from "./json.ts";
 import { LEASE_MS_MAX, LOCK_KEY_CHARS_MAX, PAGE_ROWS_MAX, RANDOM_BYTES_MAX, SLEEP_MS_MAX } from "./limits.ts";
 import { generateInputSchema, generateOutputSchema } from "./messages.ts";
 import { exitSchema, processRowSchema, PROCESS_STATES } from "./process.ts";
+import { programInputSchema } from "./program-input.ts";
 import {
   endedCallSchema,
   eventSchema,
@@ -186,6 +187,8 @@ export const SYSCALLS = {
     callers: ["operator"],
     input: z.strictObject({
       command: z.array(z.string()).min(1).max(1_000),
+      /** Its standard input: text, or `{ base64 }` for other bytes; empty if absent. Recorded like any argument. */
+      input: programInputSchema.optional(),
       workspace: agentManifestSchema.shape.workspace.optional(),
       egress: agentManifestSchema.shape.egress.optional(),
       secrets: agentManifestSchema.shape.secrets.optional(),
@@ -196,7 +199,7 @@ export const SYSCALLS = {
     output: z.strictObject(pid),
     effect: "none",
     right: "own",
-    errors: ["isolation_unavailable", "invalid_argument", "tool_unavailable"],
+    errors: ["isolation_unavailable", "invalid_argument", "tool_unavailable", "limit_exceeded"],
     http: { method: "post", path: "/v1/commands" },
   },
   "process.undo": {

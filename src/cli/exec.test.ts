@@ -1,10 +1,12 @@
 // Goal: `exec` passes on what a program says as other programs that start programs do: each stream to its own, nothing of Reeve's
 // among it, and the program's status as its own. Method: a fake host whose process answers as the tool does.
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { OsError } from "../abi/errors.ts";
 import type { Json } from "../abi/json.ts";
+import { PROGRAM_INPUT_BYTES_MAX } from "../abi/limits.ts";
 import type { FakeProcess } from "../gateway/system.fake.ts";
 import { bare, FakeHost, json } from "./host.fake.ts";
+import { fieldOf } from "./terminal/text.ts";
 
 function ran(host: FakeHost, program: (process: FakeProcess) => void | Promise<void>): FakeHost {
   host.notices = ["A notice."];
@@ -88,4 +90,66 @@ test("options of the program before -- are not taken for its own, and it is said
   const { status, err } = await new FakeHost().reeve("exec", "sh", "-c", "true");
   expect(status).toBe(2);
   expect(err).toContain("reeve exec -- sh -c");
+});
+
+describe("standard input", () => {
+  const withInput = ["exec", "--stdin", "--", "program"] as const;
+  const quiet = (process: FakeProcess): void => answers(process, { exitCode: 0, stdout: "", stderr: "" });
+  const tasks = (host: FakeHost): readonly Json[] => [...host.system.processes.values()].map(({ task }) => task);
+  const given = async (...chunks: readonly Uint8Array[]): Promise<Json | undefined> => {
+    const host = ran(new FakeHost(), quiet);
+    for (const chunk of chunks) host.stdin.write(chunk);
+    host.stdin.end();
+    expect(await host.reeve(...withInput)).toMatchObject({ status: 0, err: "" });
+    return fieldOf(tasks(host)[0], "input");
+  };
+
+  test("text is passed on as text, to its last byte", async () => {
+    const text = Buffer.from("\ufeffa,1\r\n\u0000 \u{1f600} \n");
+    expect(await given(text.subarray(0, 13), text.subarray(13))).toBe(text.toString());
+  });
+
+  test("what is not text is passed on as its bytes", async () => {
+    const bytes = Buffer.from([0, 0xff, 0xc3, 0x0a]);
+    expect(await given(bytes)).toEqual({ base64: bytes.toString("base64") });
+    // Text that would not fit into a request as JSON, which says each of these characters in six.
+    const control = Buffer.alloc(PROGRAM_INPUT_BYTES_MAX, 1);
+    expect(await given(control)).toEqual({ base64: control.toString("base64") });
+  });
+
+  test("nothing is no input", async () => {
+    expect(await given()).toBeUndefined();
+  });
+
+  test("it is not touched without being asked for, nor waited for", async () => {
+    const host = ran(new FakeHost(), quiet);
+    host.stdin.write("the next line of a list\n");
+    expect(await host.reeve(...program)).toMatchObject({ status: 0 });
+    expect(tasks(host)).toEqual([{ command: ["program"] }]);
+    expect(String(host.stdin.read())).toBe("the next line of a list\n");
+  });
+
+  test("a terminal is none, and neither is more than the limit: nothing is started", async () => {
+    const terminal = ran(new FakeHost({ terminal: true }), quiet);
+    const refused = await terminal.reeve(...withInput);
+    expect(refused).toMatchObject({ status: 2, err: expect.stringContaining("< FILE") as string });
+    // It never ends, and is not waited for.
+    const large = ran(new FakeHost(), quiet);
+    large.stdin.write(Buffer.alloc(PROGRAM_INPUT_BYTES_MAX + 1));
+    const { status, err } = await large.reeve(...withInput);
+    expect({ status, err: err.replaceAll(/\s+/g, " ") }).toEqual({
+      status: 1,
+      err: expect.stringMatching(
+        /limit_exceeded.*at most 4194304 bytes \(program_input_bytes\).*--workspace/,
+      ) as string,
+    });
+    expect([...terminal.booted, ...large.booted]).toEqual([]);
+  });
+
+  test("one that breaks off is an error", async () => {
+    const host = ran(new FakeHost(), quiet);
+    host.stdin.destroy(new Error("the other end is gone"));
+    const { status, err } = await host.reeve(...withInput);
+    expect({ status, err }).toEqual({ status: 2, err: expect.stringContaining("the other end is gone") as string });
+  });
 });

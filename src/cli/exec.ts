@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { Option } from "commander";
 import { egressRuleSchema, type EgressRule } from "../abi/isolation.ts";
 import type { Json } from "../abi/json.ts";
+import { PROGRAM_INPUT_BYTES_MAX } from "../abi/limits.ts";
 import { CLASSES, type Class } from "../abi/scheduling.ts";
 import { SYSCALLS } from "../abi/syscalls.ts";
 import type { ProcessId } from "../abi/ids.ts";
@@ -13,6 +14,7 @@ import { STATUS } from "./exit-status.ts";
 import { statusOf } from "./follow.ts";
 import { attend } from "./process/attend.ts";
 import { summaryDocument, summaryLines } from "./process/summary.ts";
+import { programInput } from "./program-input.ts";
 import type { Session } from "./session.ts";
 import { count } from "./terminal/figures.ts";
 import { fieldOf, plain, textField } from "./terminal/text.ts";
@@ -23,12 +25,16 @@ export const exec: CliCommand = {
     command
       .summary("run any program in a sandbox")
       .description(
-        `${SYSCALLS["process.exec"].doc} Its standard output and error appear here, as text: on a terminal as they come, elsewhere at its end. It has no standard input and no terminal. The command ends with the program's own status, or 128 and the number of the signal that ended it.`,
+        `${SYSCALLS["process.exec"].doc} Its standard output and error appear here, as text: on a terminal as they come, elsewhere at its end. It has no terminal, and no standard input but what --stdin gives it. The command ends with the program's own status, or 128 and the number of the signal that ended it.`,
       )
       .argument("<command...>", "the program and its arguments, behind --")
       .option(
         "--workspace <folder>",
         "begin with a copy of this folder; `reeve diff` shows what changed, `reeve commit` keeps it",
+      )
+      .option(
+        "-i, --stdin",
+        "read standard input to its end, from a file or a pipe, and give it to the program; without it, it is left to whoever else reads it",
       )
       .option(
         "--allow <host>",
@@ -47,16 +53,26 @@ export const exec: CliCommand = {
       .showHelpAfterError("(the program stands behind --, as in: reeve exec -- sh -c 'echo hello')")
       .addHelpText(
         "after",
-        "\nWith --json: the result, when it is over.\nExample: reeve exec --workspace . -- python3 report.py",
+        `
+With --json: the result, when it is over.
+Standard input is passed on whole, at most ${PROGRAM_INPUT_BYTES_MAX / 2 ** 20} MiB, and recorded. Only by --stdin: in a loop over
+a list the list would be read, and where nobody ends the pipe, as in some CI systems, the command
+would wait for ever.
+Examples:
+  reeve exec --workspace . -- python3 report.py
+  reeve exec --stdin -- sort < names.txt`,
       );
   },
-  act: (context, args, options) =>
-    context.session(!flag(options, "detach"), async (session) => {
+  act: async (context, args, options) => {
+    // Before the data folder is taken, or a server asked: it may take as long as it likes.
+    const input = flag(options, "stdin") ? await programInput(context) : undefined;
+    return context.session(!flag(options, "detach"), async (session) => {
       context.screen.progress("starting");
       const name = textOption(options, "class") as Class | undefined;
       const from = textOption(options, "workspace");
       const { pid } = await session.client.process.exec({
         command: [...args],
+        ...(input === undefined ? {} : { input }),
         ...(from === undefined ? {} : { workspace: { from: resolve(from) } }),
         egress: listOption(options, "allow").map(ruleOf),
         secrets: listOption(options, "secret"),
@@ -71,7 +87,8 @@ export const exec: CliCommand = {
       if (from !== undefined && !context.json)
         context.screen.message(`What it changed in its copy: ${context.typed(`diff ${pid}`)}`);
       return status;
-    }),
+    });
+  },
 };
 
 /** `HOST`, `HOST:PORT`, or an address with a scheme. */

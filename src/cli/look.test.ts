@@ -128,6 +128,16 @@ describe("show, journal, inbox", () => {
     });
   });
 
+  test("show counts what a program was given as its standard input, and --json shows it", async () => {
+    host.system.scripts.set("sort", async (process) => process.exits({ how: "completed", result: null }));
+    host.stdin.end("c\nb\na\n");
+    await host.reeve("exec", "--stdin", "--detach", "--", "sort");
+    const pid = [...host.system.processes.keys()][0] ?? "";
+    const { out } = await host.reeve("show", pid);
+    expect(out).toContain('"input": "6 bytes (--json shows them)"');
+    expect(json(await host.reeve("show", pid, "--json"))).toMatchObject({ task: { input: "c\nb\na\n" } });
+  });
+
   test("show tells why each call waits, who is before it, and what is left", async () => {
     const process = host.system.create("refunds");
     const other = host.system.create("urgent");

@@ -1,4 +1,6 @@
 // `reeve show`: everything about one process.
+import type { Json, JsonObject } from "../abi/json.ts";
+import { programInputBytes, programInputSchema } from "../abi/program-input.ts";
 import { SYSCALLS, type Output } from "../abi/syscalls.ts";
 import { type WaitExplained } from "../abi/reports.ts";
 import { first, type CliCommand } from "./command.ts";
@@ -11,7 +13,7 @@ import { exitText, placeText, spentText } from "./process/wording.ts";
 import { cellsOf, COLUMNS } from "./ps.ts";
 import { count, duration, time } from "./terminal/figures.ts";
 import { pairs, table } from "./terminal/table.ts";
-import { indent, inFull, oneLine, plain } from "./terminal/text.ts";
+import { fieldOf, indent, inFull, oneLine, plain } from "./terminal/text.ts";
 
 type Shown = Output<"process.show">;
 
@@ -51,7 +53,7 @@ function linesOf(context: Context, shown: Shown): string[] {
       "waits for",
       waiting.flatMap((wait) => explanation(context, wait)),
     ),
-    ...section(context, "task", [indent(inFull(task))]),
+    ...section(context, "task", [indent(inFull(program === "command" ? withInputCounted(task) : task))]),
     ...result,
     ...section(
       context,
@@ -67,6 +69,13 @@ function linesOf(context: Context, shown: Shown): string[] {
     ),
     ...section(context, "children", children.length === 0 ? [] : table(COLUMNS, childRows, layout)),
   ];
+}
+
+/** A program's standard input may be megabytes, of anything: people are told how much it is. With --json it stands there. */
+function withInputCounted(task: Json): Json {
+  const input = programInputSchema.safeParse(fieldOf(task, "input"));
+  if (!input.success) return task;
+  return { ...(task as JsonObject), input: `${count(programInputBytes(input.data))} bytes (--json shows them)` };
 }
 
 /** A titled part; nothing if it is empty. */

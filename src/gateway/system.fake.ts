@@ -344,6 +344,7 @@ export class FakeSystem implements System {
     return found.decided.promise;
   }
 
+  readonly #commands = new Set<ProcessId>();
   undoPlan: Output<"process.undo">["plan"] = [];
   /** The same as a patch. */
   patch = "";
@@ -357,12 +358,15 @@ export class FakeSystem implements System {
 
   readonly #handlers: Handlers = {
     "process.spawn": (args) => this.#spawn(args),
-    "process.exec": ({ command, class: name }) =>
-      this.#spawn({
+    "process.exec": ({ command, input, class: name }) => {
+      const spawned = this.#spawn({
         agent: this.scripts.has(command[0] ?? "") ? (command[0] ?? "") : ([...this.scripts.keys()][0] ?? ""),
-        task: { command },
+        task: { command, ...(input === undefined ? {} : { input }) },
         ...(name === undefined ? {} : { class: name }),
-      }),
+      });
+      this.#commands.add(spawned.pid);
+      return spawned;
+    },
     "process.undo": ({ pid, dryRun }) => ({
       plan: this.undoPlan,
       pid: dryRun || this.undoPlan.length === 0 ? null : this.#spawn({ agent: "undo", task: { of: pid } }).pid,
@@ -577,7 +581,8 @@ export class FakeSystem implements System {
         turns: 100,
         conversation: "none",
       },
-      program: "markdown",
+      // As `process.exec` makes them.
+      program: this.#commands.has(process.pid) ? "command" : "markdown",
       task,
       tools: [{ name: "shop.refund", effect: "destroy", hash: "e".repeat(64) }],
       inbox: this.#open(process.pid),

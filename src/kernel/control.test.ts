@@ -1,6 +1,9 @@
 // What operators see and do: lists, waits, journals as they are followed, messages.
 import { afterEach, describe, expect, it } from "vitest";
+import { done, fakeTools } from "../../test/system.ts";
 import type { ProcessId, RequestId } from "../abi/ids.ts";
+import { PROGRAM_INPUT_BYTES_MAX } from "../abi/limits.ts";
+import type { ProgramInput } from "../abi/program-input.ts";
 import type { StreamItem } from "../ports/system.ts";
 import { eventually, listener, scene, type Scene, type SceneOptions, turns } from "./scene.fake.ts";
 
@@ -106,6 +109,51 @@ describe("following a journal", () => {
     const ended = await Promise.race([beyond, turns(200).then(() => "still waiting")]);
     expect(ended).toEqual([]);
     expect(await followed(system, pid, 1000)).toEqual([]);
+  });
+});
+
+describe("process.exec", () => {
+  const bootExec = async () => {
+    const tools = fakeTools({ "reeve.exec": { manifest: { effect: "write" }, run: () => done("[exit status 0]") } });
+    return { tools, system: await boot({ tools }) };
+  };
+  const exec = async (system: Scene, input: ProgramInput) =>
+    system.operate("process.exec", { command: ["sort", "-r"], input }, "test");
+
+  it("gives the standard input by the one road: it is the task's, and an argument of the call, as it was given", async () => {
+    const { tools, system } = await bootExec();
+    for (const input of ["a\n\ud83d\ude00", { base64: "AP8K" }]) {
+      const { pid } = await exec(system, input);
+      expect(await system.exit(pid)).toMatchObject({ how: "completed" });
+      const args = { command: ["sort", "-r"], input };
+      expect(tools.performed.at(-1)).toMatchObject({ args });
+      const payloads = (await system.journal(pid)).map((event) => event.payloads);
+      expect(payloads.flatMap(({ task }) => task ?? [])).toEqual([args]);
+      expect(payloads.flatMap((named) => named["args"] ?? [])).toEqual([{ tool: "reeve.exec", args }]);
+      expect(await system.operate("journal.verify", { pid }, "test")).toMatchObject({ identical: true });
+    }
+  });
+
+  it("takes as much as its limit says, and names it to whoever gives more", async () => {
+    const { system } = await bootExec();
+    const most = Buffer.alloc(PROGRAM_INPUT_BYTES_MAX, 0xff).toString("base64");
+    const { pid } = await exec(system, { base64: most });
+    expect(await system.exit(pid)).toMatchObject({ how: "completed" });
+    const more = Buffer.alloc(PROGRAM_INPUT_BYTES_MAX + 1, 0xff).toString("base64");
+    for (const input of [{ base64: more }, "\u20ac".repeat(PROGRAM_INPUT_BYTES_MAX / 3 + 1)])
+      await expect(exec(system, input)).rejects.toMatchObject({
+        code: "limit_exceeded",
+        message: expect.stringMatching(/program_input_bytes.*--workspace/) as string,
+        data: { limit: "program_input_bytes", max: PROGRAM_INPUT_BYTES_MAX },
+      });
+    const { processes } = await system.operate("process.list", {}, "test");
+    expect(processes).toHaveLength(1);
+  });
+
+  it("refuses what stands for no bytes", async () => {
+    const { system } = await bootExec();
+    for (const input of ["half \ud800", { base64: "?" }, { base64: "AP8" }])
+      await expect(exec(system, input)).rejects.toMatchObject({ code: "invalid_argument" });
   });
 });
 

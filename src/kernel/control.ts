@@ -7,7 +7,9 @@ import type { Verdict } from "../abi/requests.ts";
 import { messageIdOf, processIdOf } from "../abi/ids.ts";
 import type { ProcessId } from "../abi/ids.ts";
 import type { JsonObject } from "../abi/json.ts";
+import { PROGRAM_INPUT_BYTES_MAX } from "../abi/limits.ts";
 import type { ProcessRow } from "../abi/process.ts";
+import { programInputBytes, programInputTooLarge } from "../abi/program-input.ts";
 import { type Args, type Input, type OperatorCall, type Output, rowOf } from "../abi/syscalls.ts";
 import { type Check } from "../abi/reports.ts";
 import { type Decision } from "../abi/requests.ts";
@@ -118,7 +120,9 @@ async function exists(
 
 /** A program that nobody has written an agent file for: its agent is made of what the operator says of it. */
 async function exec(services: Services, args: Args<"process.exec">, by: Actor): Promise<{ pid: ProcessId }> {
-  const { command, class: name = "interactive", tenant, ...grant } = args;
+  const { command, input, class: name = "interactive", tenant, ...grant } = args;
+  const inputBytes = input === undefined ? 0 : programInputBytes(input);
+  if (inputBytes > PROGRAM_INPUT_BYTES_MAX) throw programInputTooLarge(`${inputBytes} bytes`);
   const manifest = agentManifestSchema.parse({
     name: programName(command[0] ?? ""),
     description: `Runs ${command.join(" ").slice(0, 900)}`,
@@ -135,7 +139,7 @@ async function exec(services: Services, args: Args<"process.exec">, by: Actor): 
   const { create, born } = await conceive(services, {
     pid,
     agent,
-    task: { command },
+    task: { command, ...(input === undefined ? {} : { input }) },
     parent: null,
     by,
     wishes: tenant === undefined ? {} : { tenant },

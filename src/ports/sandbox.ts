@@ -142,7 +142,7 @@ export interface Sandboxes {
   run(
     spec: SandboxSpec,
     options: {
-      readonly input?: string | undefined;
+      readonly input?: string | Uint8Array | undefined;
       readonly signal: AbortSignal;
       /** Hears standard output and standard error as they come. */
       readonly onOutput?: ((text: string) => void) | undefined;

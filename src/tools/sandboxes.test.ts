@@ -266,6 +266,12 @@ test("run hands over the input and gathers what is said; an aborted signal kills
     stdout: "got in",
     stderr: "oh",
   });
+  driver.once("started", () => {
+    const process = driver.started[1]!;
+    process.stdin.on("data", (chunk: Buffer) => process.stdout.write(chunk.toString("hex")));
+    process.stdin.on("end", () => process.end());
+  });
+  expect(await sandboxes.run(spec(), { input: Uint8Array.of(0, 255, 10), signal })).toMatchObject({ stdout: "00ff0a" });
   const abort = new AbortController();
   driver.once("started", () => abort.abort());
   const finished = await sandboxes.run(spec(), { signal: abort.signal });

@@ -4,7 +4,7 @@
 // Method: programs of the system run inside and say what they see. A driver is named by its module and function, so that another
 // process can make one and be killed.
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import {
   chmodSync,
   chownSync,
@@ -23,6 +23,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sandboxLimitsSchema, type SandboxLimitsPart } from "../../src/abi/isolation.ts";
+import { PROGRAM_INPUT_BYTES_MAX } from "../../src/abi/limits.ts";
 import { createEgress } from "../../src/drivers/egress-proxy/egress.ts";
 import { createSelfTest } from "../../src/drivers/selftest/selftest.ts";
 import type { UidRange } from "../../src/linux/uids.ts";
@@ -147,6 +148,13 @@ function streams({ sandbox, spec, run }: Scene): void {
       running.stdin.write("x".repeat(1_000_000));
       running.stdin.end();
       expect(await gather(running)).toMatchObject({ stdout: "deaf\n", exit: { kind: "exited", code: 0 } });
+    });
+
+    it("passes as much as a program may be given, whatever bytes it is, to the last one", async () => {
+      const given = randomBytes(PROGRAM_INPUT_BYTES_MAX);
+      const running = await sandbox().start(spec("sha256sum"));
+      running.stdin.end(given);
+      expect((await gather(running)).stdout).toBe(`${hash("sha256", given)}  -\n`);
     });
 
     it("names what cannot be found", async () => {

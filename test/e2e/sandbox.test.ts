@@ -1,11 +1,12 @@
 // Goal: what agents run stays in its box, as a user meets it: programs, agents of each kind, their files, their way out, and
 // what is taken back. Method: the real binary on a project of its own, with real sandboxes.
 import { spawnSync } from "node:child_process";
-import { randomInt } from "node:crypto";
+import { hash, randomBytes, randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { z } from "zod";
 import type { ProcessId } from "../../src/abi/ids.ts";
+import { PROGRAM_INPUT_BYTES_MAX } from "../../src/abi/limits.ts";
 import { needs } from "../needs.ts";
 import { eventOf, exitOf, journalOf } from "./fixtures/events.ts";
 import { Project, type Server } from "./fixtures/project.ts";
@@ -123,6 +124,15 @@ needs("bubblewrap that may make namespaces", hasBubblewrap)("what runs for agent
     expect(ended.out).not.toContain("home\n");
     expect(ended.out).not.toContain(project.folder);
     expect(readFileSync(project.path("site/page.txt"), "utf8")).toBe("the page\n");
+  });
+
+  it("gives a program what comes in where that is asked for, byte for byte, and leaves it alone where it is not", async () => {
+    const bytes = randomBytes(PROGRAM_INPUT_BYTES_MAX);
+    const asked = project.start(["exec", "--stdin", "--", "sha256sum"], {}, "idle");
+    asked.child.stdin?.end(bytes);
+    expect(await asked.ended).toMatchObject({ status: 0, out: `${hash("sha256", bytes)}  -\n` });
+    // Nobody ever ends this one.
+    expect(await project.start(["exec", "--", "cat"], {}, "idle").ended).toMatchObject({ status: 0, out: "" });
   });
 
   it("keeps an agent's shell and files in its workspace until somebody commits them", async () => {

@@ -4,6 +4,7 @@
 // may hold. Beyond that the beginning is left out, and how much that was is told: a program does not fail for having said much.
 import { z } from "zod";
 import { TOOL_RESULT_BYTES_MAX } from "../../abi/limits.ts";
+import { type ProgramInput, programInputSchema } from "../../abi/program-input.ts";
 import { type JobPorts, runJob, type Tell } from "./job.ts";
 import { DECLARED } from "./programs.ts";
 import { type BuiltinTool, builtinTool } from "./tool.ts";
@@ -13,10 +14,16 @@ export const execTool = (ports: JobPorts): BuiltinTool =>
   builtinTool({
     name: "exec",
     description: "Runs a program with its arguments.",
-    input: z.strictObject({ command: z.tuple([z.string().min(1)], z.string()) }),
+    input: z.strictObject({
+      command: z.tuple([z.string().min(1)], z.string()),
+      input: programInputSchema.optional(),
+    }),
     declared: { ...DECLARED, timeoutMs: 24 * 3600_000, summary: "run {command}" },
-    run: ({ command }, options) => runJob(ports, { command, tell }, options),
+    run: ({ command, input }, options) => runJob(ports, { command, input: bytesIn(input), tell }, options),
   });
+
+const bytesIn = (input: ProgramInput | undefined): string | Uint8Array | undefined =>
+  typeof input === "object" ? Buffer.from(input.base64, "base64") : input;
 
 /** Bytes of JSON for both outputs; the rest is for all else that an answer says. */
 const OUTPUT_BYTES_MAX = TOOL_RESULT_BYTES_MAX - 4096;

@@ -21,7 +21,7 @@ export type JobPorts = WorkspacePorts & { readonly sandboxes: Sandboxes; readonl
 
 export type Job = {
   readonly command: readonly [string, ...string[]];
-  readonly input?: string | undefined;
+  readonly input?: string | Uint8Array | undefined;
   readonly warm?: SandboxSpec["warm"];
   /** How its end is told; to a model, if nothing is said. */
   readonly tell?: Tell;

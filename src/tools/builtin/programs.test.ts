@@ -24,7 +24,7 @@ type Asked = {
   readonly specs: SandboxSpec[];
   readonly doors: DoorSpec[];
   readonly log: string[];
-  readonly inputs: (string | undefined)[];
+  readonly inputs: (string | Uint8Array | undefined)[];
 };
 
 function ports(
@@ -51,7 +51,7 @@ function ports(
       limits,
       sandboxes: {
         ready: async () => {},
-        run: async (spec: SandboxSpec, { input }: { readonly input?: string }) => {
+        run: async (spec: SandboxSpec, { input }: { readonly input?: string | Uint8Array }) => {
           asked.specs.push(spec);
           asked.inputs.push(input);
           asked.log.push("run");
@@ -190,6 +190,18 @@ test("of a program that was executed the text says how it ended, the data what i
     text: "[exit status 3]",
     data: { exitCode: 3, stdout: "out\n", stderr: "err\n" },
   });
+});
+
+test("a program gets its standard input byte for byte, as text or as bytes", async () => {
+  const { ports: given, asked } = ports(finished({}));
+  const { run } = execTool(given);
+  const bytes = Uint8Array.from({ length: 256 }, (_, at) => at);
+  await run({ command: ["x"], input: "\ufeff\u0000 text\n" }, options());
+  await run({ command: ["x"], input: { base64: Buffer.from(bytes).toString("base64") } }, options());
+  await run({ command: ["x"] }, options());
+  const got = asked.inputs.map((input) => (input === undefined ? undefined : [...Buffer.from(input)]));
+  expect(got).toEqual([[...Buffer.from("\ufeff\u0000 text\n")], [...bytes], undefined]);
+  expect(await run({ command: ["x"], input: { base64: "no base64!" } }, options())).toMatchObject({ kind: "failed" });
 });
 
 test.each([
