@@ -25,7 +25,7 @@ export const exec: CliCommand = {
     command
       .summary("run any program in a sandbox")
       .description(
-        `${SYSCALLS["process.exec"].doc} Its standard output and error appear here, as text: on a terminal as they come, elsewhere at its end. It has no terminal, and no standard input but what --stdin gives it. The command ends with the program's own status, or 128 and the number of the signal that ended it.`,
+        `${SYSCALLS["process.exec"].doc} Its standard output and error appear here, as text: on a terminal as they come, elsewhere at its end. It has no terminal, and no standard input but what --stdin gives it. The command ends with the program's own status, 127 if there is no such program in the sandbox, 126 if it cannot be executed, or 128 and the number of the signal that ended it.`,
       )
       .argument("<command...>", "the program and its arguments, behind --")
       .option(

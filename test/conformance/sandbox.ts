@@ -28,6 +28,7 @@ import { createEgress } from "../../src/drivers/egress-proxy/egress.ts";
 import { createSelfTest } from "../../src/drivers/selftest/selftest.ts";
 import type { UidRange } from "../../src/linux/uids.ts";
 import type { Sandbox, SandboxExit, SandboxProcess, SandboxSpec } from "../../src/ports/sandbox.ts";
+import { begun } from "../../src/tools/builtin/beginning.ts";
 import { needs } from "../needs.ts";
 
 export type SandboxDriver = {
@@ -121,7 +122,7 @@ type Scene = {
   readonly run: (script: string, part?: Part) => Promise<Ended>;
 };
 
-function streams({ sandbox, spec, run }: Scene): void {
+function streams({ folder: place, sandbox, spec, run }: Scene): void {
   describe("streams", () => {
     it("passes standard input, output and errors, and the status", async () => {
       const running = await sandbox().start(spec("cat; echo aside >&2; exit 7"));
@@ -155,6 +156,27 @@ function streams({ sandbox, spec, run }: Scene): void {
       const running = await sandbox().start(spec("sha256sum"));
       running.stdin.end(given);
       expect((await gather(running)).stdout).toBe(`${hash("sha256", given)}  -\n`);
+    });
+
+    it.each([
+      ["no-such-program", 127, "no such program in the sandbox"],
+      ["./no-such-file", 127, "no such file in the sandbox"],
+      ["/etc", 126, "it is a folder"],
+      ["/etc/passwd", 126, "may not be executed"],
+      ["./lost", 126, "its first line names"],
+    ])("tells that %s could not be begun", async (program, code, words) => {
+      const folder = mkdtempSync(join(place, "beginning-"));
+      chmodSync(folder, 0o755);
+      writeFileSync(join(folder, "lost"), "#!/no/such/interpreter\n");
+      chmodSync(join(folder, "lost"), 0o755);
+      const told = await run("", { command: begun([program]), workspace: { folder } });
+      expect(told).toMatchObject({ exit: { kind: "exited", code }, stdout: "" });
+      expect(told.stderr).toMatch(new RegExp(`^reeve: ${program}: .*${words}`, "m"));
+    });
+
+    it("leaves status and words to a program that was begun", async () => {
+      const told = await run("", { command: begun(["sh", "-c", "cat; echo own >&2; exit 127"]) });
+      expect(told).toMatchObject({ exit: { kind: "exited", code: 127 }, stdout: "", stderr: "own\n" });
     });
 
     it("names what cannot be found", async () => {

@@ -135,6 +135,16 @@ needs("bubblewrap that may make namespaces", hasBubblewrap)("what runs for agent
     expect(await project.start(["exec", "--", "cat"], {}, "idle").ended).toMatchObject({ status: 0, out: "" });
   });
 
+  it("ends with 127 for a program that is not in the sandbox, and 126 for one that cannot be executed, and says so", async () => {
+    for (const way of [[], ["--allow", "example.com"]]) {
+      const lost = await project.reeve("exec", ...way, "--", "no-such-program");
+      expect({ ...lost, error: "" }).toEqual({ status: 127, signal: null, out: "", error: "" });
+      expect(lost.error).toMatch(/^reeve: no-such-program: there is no such program in the sandbox.*--workspace/);
+    }
+    const locked = await project.reeve("exec", "--workspace", "site", "--", "./page.txt");
+    expect(locked).toMatchObject({ status: 126, error: expect.stringContaining("chmod +x") as string });
+  });
+
   it("keeps an agent's shell and files in its workspace until somebody commits them", async () => {
     const pid = await run("builder");
     const journal = await said(pid);

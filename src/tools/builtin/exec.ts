@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { TOOL_RESULT_BYTES_MAX } from "../../abi/limits.ts";
 import { type ProgramInput, programInputSchema } from "../../abi/program-input.ts";
+import { begun } from "./beginning.ts";
 import { type JobPorts, runJob, type Tell } from "./job.ts";
 import { DECLARED } from "./programs.ts";
 import { type BuiltinTool, builtinTool } from "./tool.ts";
@@ -19,7 +20,8 @@ export const execTool = (ports: JobPorts): BuiltinTool =>
       input: programInputSchema.optional(),
     }),
     declared: { ...DECLARED, timeoutMs: 24 * 3600_000, summary: "run {command}" },
-    run: ({ command, input }, options) => runJob(ports, { command, input: bytesIn(input), tell }, options),
+    run: ({ command, input }, options) =>
+      runJob(ports, { command: begun(command), input: bytesIn(input), tell }, options),
   });
 
 const bytesIn = (input: ProgramInput | undefined): string | Uint8Array | undefined =>
