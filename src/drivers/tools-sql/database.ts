@@ -95,6 +95,21 @@ export type Claim = {
   readonly content: () => string;
 };
 
+/** Whoever asked for a change knows nothing of the table of claims: where its row cannot be written, it is said what table that is. */
+export async function claiming<T>({ table }: Claim, insertion: Promise<T>): Promise<T> {
+  try {
+    return await insertion;
+  } catch (error) {
+    if (!(error instanceof SqlFault) || error.kind !== "failed") throw error;
+    const name = table.join(".");
+    throw new SqlFault(
+      "failed",
+      `Nothing was run: the table ${name}, which this source keeps what was done in (\`reconcile\` in the configuration), cannot be written to: ${error.message.replace(/\.$/, "")}. Whoever runs Reeve makes it with \`CREATE TABLE ${name} (key text PRIMARY KEY, content text NOT NULL, at timestamp DEFAULT CURRENT_TIMESTAMP)\`, gives the role of the address INSERT, UPDATE and SELECT on it, or takes \`reconcile\` out.`,
+      error,
+    );
+  }
+}
+
 export const quotedName = (table: readonly string[]): string =>
   table.map((name) => `"${name.replaceAll('"', '""')}"`).join(".");
 

@@ -15,6 +15,7 @@ import {
   type Claim,
   type Count,
   type Database,
+  claiming,
   quotedName,
   SqlFault,
   type Table,
@@ -72,7 +73,10 @@ class Postgres implements Database {
       await connection.begin("READ WRITE");
       // First of all: while this transaction can still commit, nobody else can have the key.
       if (claim !== undefined)
-        await connection.run(`INSERT INTO ${quotedName(claim.table)} (key, content) VALUES ($1, '')`, [claim.key]);
+        await claiming(
+          claim,
+          connection.run(`INSERT INTO ${quotedName(claim.table)} (key, content) VALUES ($1, '')`, [claim.key]),
+        );
       const beside = <T>(use: (transaction: Transaction) => Promise<T>): Promise<T> =>
         this.#connected(bounds, async (other) => {
           await other.begin("READ ONLY");

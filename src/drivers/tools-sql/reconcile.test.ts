@@ -178,6 +178,20 @@ function tests(make: () => Promise<Place>): void {
     });
   });
 
+  it("a table that takes no row is named, with how to make it, before anybody is asked, and nothing is done", async () => {
+    const { place, source } = await world();
+    await place.other("DROP TABLE reeve_done");
+    const words = expect.stringMatching(/table reeve_done.*`reconcile`.*CREATE TABLE reeve_done \(key text/) as string;
+    await expect(source.preview?.("change", { statement: CHANGE }, told("p_x.3"))).rejects.toMatchObject({
+      message: words,
+    });
+    expect(await source.call("change", { statement: CHANGE }, told("p_x.3"))).toMatchObject({
+      kind: "failed",
+      content: { text: words },
+    });
+    expect(await orders(place)).toBeUndefined();
+  });
+
   it("without the table a person is asked", async () => {
     const { place } = await world();
     const bare = place.source({ reconcile: undefined });

@@ -7,11 +7,12 @@
 //   S3. A call that was approved on a preview commits only if it touches what was shown; otherwise it is rolled back.
 //   S4. `done` is said only after the commit was answered; `unknown` only where a commit was sent and not answered.
 //   S5. Where a table is kept of what was done, a change and its row in it are one transaction, and no statement writes to it.
+import { randomUUID } from "node:crypto";
 import { errorRecord, OsError } from "../../abi/errors.ts";
 import type { Json, JsonObject } from "../../abi/json.ts";
 import type { ToolContent } from "../../abi/tools.ts";
 import type { CallOptions, Preview, SourceTool, ToolOutcome, ToolSource } from "../../ports/tools.ts";
-import { type Bounds, type Database, SqlFault, type Touched } from "./database.ts";
+import { type Bounds, type Claim, type Database, SqlFault, type Touched } from "./database.ts";
 import { differing, digestOf, volatileOf } from "./digest.ts";
 import { createPostgres } from "./postgres.ts";
 import { createSqlite } from "./sqlite.ts";
@@ -180,9 +181,7 @@ class SqlSource implements ToolSource {
       const text = [doneText(statement, touched), ...(answer === null ? [] : [answerText(answer)])].join("\n");
       return { text, data: { ...doneData(touched), ...(answer === null ? {} : { answer: answerData(answer) }) } };
     };
-    const table = this.#config.reconcile?.table.split(".");
-    const content = (): string => JSON.stringify(seen.touched === undefined ? "done" : contentOf(seen.touched));
-    const claim = table === undefined ? undefined : { table, key, content };
+    const claim = this.#claim(key, () => JSON.stringify(seen.touched === undefined ? "done" : contentOf(seen.touched)));
     const committed = await this.#database.perform(statement, params, { ...this.#bounds(signal), agree, claim });
     const { touched } = seen;
     if (!committed || touched === undefined)
@@ -190,6 +189,11 @@ class SqlSource implements ToolSource {
         "The data has changed since this was approved: it would touch other rows, or rows that hold something else. It was rolled back, and nothing was changed. Look at the data again and ask anew.",
       );
     return { kind: "done", content: contentOf(touched) };
+  }
+
+  #claim(key: string, content: () => string): Claim | undefined {
+    const table = this.#config.reconcile?.table.split(".");
+    return table === undefined ? undefined : { table, key, content };
   }
 
   /** Performs it and rolls it back. */
@@ -200,7 +204,9 @@ class SqlSource implements ToolSource {
       seen.touched = touched;
       return false;
     };
-    await this.#database.perform(order.statement, order.params, { ...this.#bounds(signal), agree });
+    // With a row that goes again: a table that takes none is told before anybody is asked.
+    const claim = this.#claim(`preview:${randomUUID()}`, () => "");
+    await this.#database.perform(order.statement, order.params, { ...this.#bounds(signal), agree, claim });
     if (seen.touched === undefined) throw new SqlFault("failed", "The database did not say what it would do.");
     return seen.touched;
   }

@@ -7,6 +7,7 @@ import {
   type Bounds,
   type Claim,
   type Database,
+  claiming,
   quotedName,
   SqlFault,
   type Table,
@@ -63,10 +64,13 @@ class Sqlite implements Database {
     return this.#connected(true, bounds, async (connection) => {
       await connection.order({ op: "BEGIN IMMEDIATE" });
       if (claim !== undefined)
-        await connection.run(`INSERT INTO ${quotedName(claim.table)} (key, content) VALUES (?, '')`, {
-          params: [claim.key],
-          allow: "rows",
-        });
+        await claiming(
+          claim,
+          connection.run(`INSERT INTO ${quotedName(claim.table)} (key, content) VALUES (?, '')`, {
+            params: [claim.key],
+            allow: "rows",
+          }),
+        );
       const bound = params.map(paramOfSqlite);
       const touched =
         statement.does.kind === "definition"
