@@ -208,6 +208,18 @@ describe("the configuration and the data folder", () => {
     );
     for (const [at, [, says]] of faults.entries()) expectFailure(ended[at] as Ended, { status: 2, says });
     expect(ended[0]?.error).toContain(`The configuration ${project.path("faulty-0.config.ts")} cannot be used`);
+    // As `npm init` makes it.
+    project.write("common/package.json", '{ "type": "commonjs" }');
+    for (const text of [
+      'import { defineConfig } from "reeve";\nexport default defineConfig({});',
+      "export default {};",
+    ]) {
+      project.write("common/reeve.config.ts", text);
+      expectFailure(await project.reeve("--config", "common/reeve.config.ts", "ps"), {
+        status: 2,
+        says: ['put `"type": "module"` into it (`npm pkg set type=module`)'],
+      });
+    }
     expectFailure(await project.reeve("--config", "absent.ts", "ps"), {
       status: 4,
       says: ["no configuration file", "absent.ts", "leave out --config"],

@@ -67,7 +67,7 @@ async function load(file: string): Promise<unknown> {
     if (config !== undefined) return config;
   } catch (error) {
     const why = `${textOf(error)}${lineOf(error, file)}`;
-    throw new OsError("config_invalid", `The configuration ${file} cannot be loaded: ${why}. Correct the file.`, {
+    throw new OsError("config_invalid", `The configuration ${file} cannot be loaded: ${why}. ${remedyOf(error)}`, {
       data: { file, issues: [why] },
       cause: error,
     });
@@ -78,6 +78,14 @@ async function load(file: string): Promise<unknown> {
     { data: { file, issues: ["no default export"] } },
   );
 }
+
+/** `npm init` writes a package.json that says so of every file around it, and Node's own words do not name it. */
+const remedyOf = (error: unknown): string =>
+  /^(Cannot use import statement outside a module|Unexpected token 'export')$/.test(
+    error instanceof SyntaxError ? error.message : "",
+  )
+    ? 'The package.json above it says that files here are CommonJS, and Reeve\'s are modules: put `"type": "module"` into it (`npm pkg set type=module`).'
+    : "Correct the file.";
 
 const textOf = (error: unknown): string => (error instanceof Error ? String(error) : `it threw ${String(error)}`);
 
