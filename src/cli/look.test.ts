@@ -5,6 +5,7 @@ import { OsError } from "../abi/errors.ts";
 import type { Wait } from "../abi/process.ts";
 import { FAKE_NOW_MS, type FakeProcess } from "../gateway/system.fake.ts";
 import { eachTestOn, FakeHost, giveRefunds, json, jsonLines, lines } from "./host.fake.ts";
+import { Ledger } from "../drivers/egress-proxy/rules/ledger.ts";
 import { time } from "./terminal/figures.ts";
 
 let host: FakeHost;
@@ -207,6 +208,48 @@ describe("show, journal, inbox", () => {
       "process.reclassed  batch (by ada)",
       "process.limited    $5.00; more is asked of a human (by ada)",
       `#4 lock.acquire order:17 → held until ${time(FAKE_NOW_MS)} at most`,
+    ])
+      expect(out).toContain(`${part}\n`);
+  });
+
+  test("journal and whoever watches tell what wanted to leave, and with what, as a door writes it", async () => {
+    host.system.scripts.set("caller", async (process) => {
+      const call = process.nextCall();
+      const ledger = new Ledger({
+        id: "d",
+        bytesMax: 10_000,
+        clean: (text) => text,
+        onOver: () => {},
+        notes: {
+          requested: async ({ request, ...header }) =>
+            process.append({ kind: "egress.requested", call, ...header }, { request }),
+          ended: async (header) => process.append({ kind: "egress.ended", call, ...header }),
+        },
+      });
+      const api = { method: "GET", scheme: "https", host: "api.example.com", port: 443, path: "/shop?q=1" };
+      const entry = await ledger.allowed("https://api.example.com", { ...api, leaked: ["MAPS"] }, ["KEY"]);
+      entry.leak(["MAPS"]);
+      entry.end();
+      for (const wanted of [
+        { ...api, method: "DELETE" },
+        { method: "GET", scheme: "http", host: "[::1]", port: 8080, path: "/" },
+        { method: "CONNECT", host: "example.com", port: 443 },
+      ])
+        await ledger.denied({ rule: "none" } as never, wanted);
+      process.exits({ how: "completed", result: null });
+    });
+    const refused = [
+      "DELETE https://api.example.com/shop?q=1",
+      "GET http://[::1]:8080/",
+      "CONNECT example.com:443",
+    ] as const;
+    const { out: watched } = await host.reeve("run", "caller");
+    for (const request of refused) expect(watched).toContain(`✗ refused: ${request} (none)\n`);
+    const { out } = await host.reeve("journal", "p_0");
+    for (const part of [
+      "d.1 allow GET https://api.example.com/shop?q=1 (rule https://api.example.com, with the secrets KEY, placeholders not replaced: MAPS)",
+      "d.1 ended: 0 bytes sent, 0 received, placeholders not replaced: MAPS",
+      ...refused.map((request, at) => `d.${at + 2} deny ${request} (rule none)`),
     ])
       expect(out).toContain(`${part}\n`);
   });

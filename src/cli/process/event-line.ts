@@ -2,9 +2,19 @@
 import type { Event, EventHeader } from "../../abi/events.ts";
 import type { Json } from "../../abi/json.ts";
 import { duration } from "../terminal/figures.ts";
-import { inShort, oneLine, textField } from "../terminal/text.ts";
+import { fieldOf, inShort, oneLine, textField } from "../terminal/text.ts";
 import { amountsText, budgetText } from "./budget.ts";
-import { callText, decidedText, errorText, outcomeText, placeText, usageText, waitText } from "./wording.ts";
+import {
+  callText,
+  decidedText,
+  egressRequestText,
+  errorText,
+  leakedText,
+  outcomeText,
+  placeText,
+  usageText,
+  waitText,
+} from "./wording.ts";
 
 /** Enough of an agent's hash to tell two of its versions apart. */
 const HASH_CHARACTERS = 8;
@@ -38,7 +48,7 @@ export class EventLines {
       case "egress.requested":
         return egressText(header, payloads["request"]);
       case "egress.ended":
-        return `${header.n} ${header.status === 0 ? "ended" : header.status}: ${header.sentBytes} bytes sent, ${header.receivedBytes} received`;
+        return `${header.n} ${header.status === 0 ? "ended" : header.status}: ${header.sentBytes} bytes sent, ${header.receivedBytes} received${leakedText(header.leaked)}`;
       case "workspace.changed":
         return `${header.what}${stateText(header)} by ${oneLine(header.by)}`;
       case "call.undone":
@@ -82,9 +92,8 @@ function stateText({ what, before }: Extract<EventHeader, { kind: "workspace.cha
 }
 
 function egressText(header: Extract<EventHeader, { kind: "egress.requested" }>, request: Json | undefined): string {
-  const part = (name: string): string => oneLine(textField(request, name) ?? "");
   const secrets = header.secrets.length === 0 ? "" : `, with the secrets ${header.secrets.map(oneLine).join(", ")}`;
-  return `${header.n} ${header.decision} ${part("method")} ${part("url")} (rule ${oneLine(header.rule)}${secrets})`;
+  return `${header.n} ${header.decision} ${egressRequestText(request)} (rule ${oneLine(header.rule)}${secrets}${leakedText(fieldOf(request, "leaked"))})`;
 }
 
 function exitedText(header: Extract<EventHeader, { kind: "process.exited" }>, exit: Json | undefined): string {

@@ -13,6 +13,7 @@ import { budgetText } from "./budget.ts";
 import {
   callText,
   decidedText,
+  egressRequestText,
   errorText,
   outcomeText,
   placeText,
@@ -132,13 +133,10 @@ export class View {
       // Its header, its reservations, its intents and its end are told by what stands around them.
       case "egress.requested":
         if (header.decision === "allow") return undefined;
-        return this.#short(
-          `refused: ${oneLine(textField(payloads["request"], "url") ?? "a way out")} (${header.rule})`,
-          {
-            margin: MARGIN,
-            mark: paint.red("✗"),
-          },
-        );
+        return this.#short(`refused: ${egressRequestText(payloads["request"])} (${header.rule})`, {
+          margin: MARGIN,
+          mark: paint.red("✗"),
+        });
       case "workspace.changed":
         if (header.what === "snapshot") return undefined;
         return this.#short(`workspace: ${header.what} by ${oneLine(header.by)}`, { paint: paint.dim });

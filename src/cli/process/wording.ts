@@ -134,6 +134,23 @@ export function requestText({ kind, tool, effect }: Pick<InboxItem, "kind" | "to
   return [what, tool === undefined ? "" : oneLine(tool), effect ?? ""].filter((text) => text !== "").join(" · ");
 }
 
+const PORTS: Readonly<Record<string, number>> = { https: 443, http: 80 };
+
+/** What was to leave, as `egress.requested` has it: `GET https://example.com/a`, or of a tunnel `CONNECT example.com:443`. */
+export function egressRequestText(request: Json | undefined): string {
+  const part = (name: string): string => textField(request, name) ?? "";
+  const [scheme, port] = [part("scheme"), fieldOf(request, "port")];
+  const shownPort = typeof port === "number" && port !== PORTS[scheme] ? `:${port}` : "";
+  const place = `${scheme === "" ? "" : `${scheme}://`}${part("host")}${shownPort}${part("path")}`;
+  return oneLine(`${part("method")} ${place}`);
+}
+
+/** Secrets whose placeholders went where they are not replaced. */
+export function leakedText(names: Json | undefined): string {
+  if (!Array.isArray(names) || names.length === 0) return "";
+  return `, placeholders not replaced: ${oneLine(names.join(", "))}`;
+}
+
 export function usageText(header: Extract<EventHeader, { kind: "call.completed" }>): string {
   const { usage } = header;
   if (usage === undefined) return "";
