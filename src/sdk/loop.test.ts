@@ -118,6 +118,7 @@ test.each<[string, OsError, string]>([
   ["tool_failed: the tool's own text", error("tool_failed", { content: { text: "no such order" } }), "no such order"],
   ["tool_failed without content", error("tool_failed"), "message of tool_failed"],
   ["denied", error("denied"), "message of denied"],
+  ["egress_denied", error("egress_denied"), "message of egress_denied"],
   ["timeout", error("timeout"), "message of timeout"],
   ["not_found", error("not_found"), "message of not_found"],
   ["tool_unavailable", error("tool_unavailable"), "message of tool_unavailable"],

@@ -53,6 +53,7 @@ const GO_ON = "Your answer was cut off at the output limit. Go on exactly where 
 const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "tool_failed",
   "denied",
+  "egress_denied",
   "timeout",
   "not_found",
   "tool_unavailable",
