@@ -456,7 +456,7 @@ describe("what is left out", () => {
     const { shelf, live, source, again } = shelfOf(begin);
     change(live);
     const before = picture(source);
-    expect(() => shelf.commit(["a.txt"])).toThrow(/lead out of it.*--except/);
+    expect(() => shelf.commit(["a.txt"])).toThrow(/lead out of it.*`reeve commit PID --except PATH`/);
     expect(picture(source)).toEqual(before);
     const { changes } = shelf.commit(["out", "b.txt", "made/deep"]);
     expect(changes.map(({ path }) => path)).toEqual(["a.txt", "made/x"]);

@@ -234,7 +234,7 @@ function refuseLinks(work: readonly Difference[]): void {
   const paths = bad.map(({ path }) => shownPath(path));
   throw new OsError(
     "invalid_argument",
-    `Links in the workspace lead out of it, and are not written back: ${listed(paths)}. Nothing was written. Leave them out (\`reeve commit --except PATH\`).`,
+    `Links in the workspace lead out of it, and are not written back: ${listed(paths)}. Nothing was written. Leave them out (\`reeve commit PID --except PATH\`).`,
     { data: { issues: paths.slice(0, SHOWN_MAX).map((path) => `${path}: leads out`) } },
   );
 }
@@ -245,7 +245,7 @@ function refuseGit(root: number, work: readonly Difference[]): void {
   if (paths.length === 0) return;
   throw new OsError(
     "invalid_argument",
-    `Git runs what these say, outside of the sandbox, and they are not written back: ${listed(paths)}. Nothing was written. Leave them out (\`reeve commit --except PATH\`); what you want of them, look at and copy yourself.`,
+    `Git runs what these say, outside of the sandbox, and they are not written back: ${listed(paths)}. Nothing was written. Leave them out (\`reeve commit PID --except PATH\`); what you want of them, look at and copy yourself.`,
     { data: { issues: paths.slice(0, SHOWN_MAX).map((path) => `${path}: makes git run programs`) } },
   );
 }
@@ -258,7 +258,7 @@ function conflict(paths: readonly Name[]): OsError {
   const shown = paths.map(shownPath);
   return new OsError(
     "conflict",
-    `The folder was changed meanwhile where the workspace was changed too: ${listed(shown)}. Nothing was written. Bring the folder back to what it was there, or to what the workspace has, and say it again; or leave these out (\`reeve commit --except PATH\`).`,
+    `The folder was changed meanwhile where the workspace was changed too: ${listed(shown)}. Nothing was written. Bring the folder back to what it was there, or to what the workspace has, and say it again; or leave these out (\`reeve commit PID --except PATH\`).`,
     { data: { what: "paths", id: shown[0] ?? "", paths: shown.slice(0, SHOWN_MAX) } },
   );
 }
