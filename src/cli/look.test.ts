@@ -2,10 +2,13 @@
 // Method: every command runs in this process on a fake host; its output is compared as text and as JSON.
 import { describe, expect, test } from "vitest";
 import { OsError } from "../abi/errors.ts";
+import type { Event } from "../abi/events.ts";
+import type { ProcessId } from "../abi/ids.ts";
 import type { Wait } from "../abi/process.ts";
 import { FAKE_NOW_MS, type FakeProcess } from "../gateway/system.fake.ts";
 import { eachTestOn, FakeHost, giveRefunds, json, jsonLines, lines } from "./host.fake.ts";
 import { Ledger } from "../drivers/egress-proxy/rules/ledger.ts";
+import { EventLines } from "./process/event-line.ts";
 import { time } from "./terminal/figures.ts";
 
 let host: FakeHost;
@@ -129,14 +132,28 @@ describe("show, journal, inbox", () => {
     });
   });
 
-  test("show counts what a program was given as its standard input, and --json shows it", async () => {
-    host.system.scripts.set("sort", async (process) => process.exits({ how: "completed", result: null }));
-    host.stdin.end("c\nb\na\n");
+  test("what a program was given as its standard input is counted for people, and stands in the JSON", async () => {
+    const args = { command: ["sort"], input: "c\nb\na\n" };
+    const counted = "6 bytes (--json shows them)";
+    host.system.scripts.set("sort", async (process) => {
+      process.calls("reeve.exec", args, "[exit status 0]");
+      process.exits({ how: "completed", result: null });
+    });
+    host.stdin.end(args.input);
     await host.reeve("exec", "--stdin", "--detach", "--", "sort");
     const pid = [...host.system.processes.keys()][0] ?? "";
-    const { out } = await host.reeve("show", pid);
-    expect(out).toContain('"input": "6 bytes (--json shows them)"');
-    expect(json(await host.reeve("show", pid, "--json"))).toMatchObject({ task: { input: "c\nb\na\n" } });
+    expect((await host.reeve("show", pid)).out).toContain(`"input": "${counted}"`);
+    expect(json(await host.reeve("show", pid, "--json"))).toMatchObject({ task: args });
+    const { out: journal } = await host.reeve("journal", pid);
+    expect(journal).toContain(`#0 reeve.exec {"command":["sort"],"input":"${counted}"}`);
+    expect((await host.reeve("journal", pid, "--json")).out).toContain(JSON.stringify(args));
+
+    const [created] = host.system.process(pid as ProcessId).events;
+    const spec = { agent: { program: { kind: "command", command: args.command } } };
+    const lineOf = (payloads: Event["payloads"]): string =>
+      new EventLines().text({ ...(created as Event), payloads: { ...created?.payloads, ...payloads } });
+    expect(lineOf({ spec })).toContain(`"input":"${counted}"`);
+    expect(lineOf({})).not.toContain(counted);
   });
 
   test("show tells why each call waits, who is before it, and what is left", async () => {

@@ -1,6 +1,4 @@
 // `reeve show`: everything about one process.
-import type { Json, JsonObject } from "../abi/json.ts";
-import { programInputBytes, programInputSchema } from "../abi/program-input.ts";
 import { SYSCALLS, type Output } from "../abi/syscalls.ts";
 import { type WaitExplained } from "../abi/reports.ts";
 import { first, type CliCommand } from "./command.ts";
@@ -9,11 +7,11 @@ import { STATUS } from "./exit-status.ts";
 import { requestLines } from "./inbox.ts";
 import { budgetText, deadlineText } from "./process/budget.ts";
 import { resolveProcess } from "./process/ids.ts";
-import { exitText, placeText, spentText } from "./process/wording.ts";
+import { exitText, placeText, spentText, withInputCounted } from "./process/wording.ts";
 import { cellsOf, COLUMNS } from "./ps.ts";
 import { count, duration, time } from "./terminal/figures.ts";
 import { pairs, table } from "./terminal/table.ts";
-import { fieldOf, indent, inFull, oneLine, plain } from "./terminal/text.ts";
+import { indent, inFull, oneLine, plain } from "./terminal/text.ts";
 
 type Shown = Output<"process.show">;
 
@@ -69,13 +67,6 @@ function linesOf(context: Context, shown: Shown): string[] {
     ),
     ...section(context, "children", children.length === 0 ? [] : table(COLUMNS, childRows, layout)),
   ];
-}
-
-/** A program's standard input may be megabytes, of anything: people are told how much it is. With --json it stands there. */
-function withInputCounted(task: Json): Json {
-  const input = programInputSchema.safeParse(fieldOf(task, "input"));
-  if (!input.success) return task;
-  return { ...(task as JsonObject), input: `${count(programInputBytes(input.data))} bytes (--json shows them)` };
 }
 
 /** A titled part; nothing if it is empty. */

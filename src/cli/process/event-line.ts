@@ -14,7 +14,14 @@ import {
   placeText,
   usageText,
   waitText,
+  withInputCounted,
 } from "./wording.ts";
+
+/** Of a program that was executed, its standard input is counted. */
+function taskOf({ spec, task }: Event["payloads"]): Json | undefined {
+  const isCommand = textField(fieldOf(fieldOf(spec, "agent"), "program"), "kind") === "command";
+  return isCommand && task !== undefined ? withInputCounted(task) : task;
+}
 
 /** Enough of an agent's hash to tell two of its versions apart. */
 const HASH_CHARACTERS = 8;
@@ -27,7 +34,7 @@ export class EventLines {
   text({ header, payloads }: Event): string {
     switch (header.kind) {
       case "process.created":
-        return `${oneLine(header.agent)}@${header.agentHash.slice(0, HASH_CHARACTERS)}: ${inShort(payloads["task"])} (by ${oneLine(header.by)})`;
+        return `${oneLine(header.agent)}@${header.agentHash.slice(0, HASH_CHARACTERS)}: ${inShort(taskOf(payloads))} (by ${oneLine(header.by)})`;
       case "call.reserved":
         return `#${header.call} ${header.syscall} reserves ${amountsText(header.amounts)}`;
       case "call.waiting":

@@ -1,9 +1,10 @@
 // Calls, waits and outcomes in words, each short enough for a line.
-import { budgetSchema } from "../../abi/agents.ts";
+import { budgetSchema, EXEC_TOOL } from "../../abi/agents.ts";
 import type { EventHeader } from "../../abi/events.ts";
-import type { Json } from "../../abi/json.ts";
+import type { Json, JsonObject } from "../../abi/json.ts";
 import type { RequestId } from "../../abi/ids.ts";
 import type { Exit, Spent, Wait } from "../../abi/process.ts";
+import { programInputBytes, programInputSchema } from "../../abi/program-input.ts";
 import type { RequestKind, Verdict } from "../../abi/requests.ts";
 import type { Class } from "../../abi/scheduling.ts";
 import type { InboxItem } from "../../abi/requests.ts";
@@ -11,11 +12,24 @@ import { count, counted, duration, money, time, timeShort } from "../terminal/fi
 import { fieldOf, inShort, oneLine, textField } from "../terminal/text.ts";
 import { budgetText } from "./budget.ts";
 
+/**
+ * What a program is run with. Its standard input may be megabytes, of anything: people are told how much it is, and with --json it
+ * stands there.
+ */
+export function withInputCounted(args: Json): Json {
+  const input = programInputSchema.safeParse(fieldOf(args, "input"));
+  if (!input.success) return args;
+  return { ...(args as JsonObject), input: `${count(programInputBytes(input.data))} bytes (--json shows them)` };
+}
+
 /** A call with its arguments in short: `shop.refund {"order":17}`. */
 export function callText(syscall: string, args: Json | undefined): string {
   switch (syscall) {
-    case "tool.call":
-      return `${oneLine(textField(args, "tool") ?? "a tool")} ${inShort(fieldOf(args, "args"))}`.trimEnd();
+    case "tool.call": {
+      const [tool, given] = [textField(args, "tool"), fieldOf(args, "args")];
+      const shown = tool === EXEC_TOOL && given !== undefined ? withInputCounted(given) : given;
+      return `${oneLine(tool ?? "a tool")} ${inShort(shown)}`.trimEnd();
+    }
     case "model.generate":
       return `model.generate ${oneLine(textField(args, "model") ?? "")}`.trimEnd();
     case "human.ask":
