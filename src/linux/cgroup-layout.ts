@@ -3,8 +3,9 @@
 //
 // Version 1 is taken where it has what is needed. To enter a group of version 2 a process waits for all processors of the machine to
 // come by, some ten milliseconds after a calm; a process of one thread enters one of version 1 at once, by its `tasks`.
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { ASIDE, passOn, wordsOf } from "./cgroup-controllers.ts";
 
 /**
  * What a hierarchy is used for. `kill` and `usage` come with every tree of version 2, whatever its controllers. Where nothing has `kill`, a
@@ -80,7 +81,11 @@ export function layoutOf(mounts: readonly Mount[], own: ReadonlyMap<string, stri
   }
   const second = mounts.find(({ type }) => type === "cgroup2");
   const isComplete = DUTIES.every((duty) => duty === "kill" || taken.has(duty));
-  if (second !== undefined && !isComplete) add(versionTwo(second, own.get("") ?? "/", taken), ["usage", "kill"]);
+  if (second !== undefined && !isComplete) {
+    const found = versionTwo(second, own.get("") ?? "/", taken);
+    Object.assign(lacks, { ...found.lacks, ...lacks });
+    if (found.hierarchy !== undefined) add(found.hierarchy, []);
+  }
   for (const duty of DUTIES) if (!taken.has(duty)) lacks[duty] ??= "no control group of that kind is mounted";
   return { hierarchies, lacks: Object.fromEntries(Object.entries(lacks).filter(([duty]) => !taken.has(duty as Duty))) };
 }
@@ -122,58 +127,43 @@ function versionOne(mount: Mount, path: string, duties: readonly Duty[]): Hierar
   return { version: 1, folder, duties: new Set(duties) };
 }
 
+/** Of version 2: what it is used for, and why not for the rest. */
+type Second = { readonly hierarchy: Hierarchy | undefined; readonly lacks: Layout["lacks"] };
+
 /**
  * Of version 2 a group with processes gives its children no controllers, but for the root of all. So the root is taken where it is
- * in sight; elsewhere Reeve steps aside into a group of its own.
+ * in sight; elsewhere Reeve steps aside into a group below, with whatever else is in its own.
  */
-function versionTwo(mount: Mount, path: string, taken: ReadonlySet<Duty>): Hierarchy | string {
+function versionTwo(mount: Mount, path: string, taken: ReadonlySet<Duty>): Second {
   const isRoot = !existsSync(join(mount.point, "cgroup.type"));
-  const folder = isRoot && mayMake(mount.point) ? mount.point : folderOf(mount, path);
-  if (!mayMake(folder)) return `no group may be made in ${folder}`;
-  const offered = new Set(wordsOf(join(folder, "cgroup.controllers")));
-  const wanted = CONTROLLERS.filter((controller) => offered.has(controller));
-  const given = enable(folder, wanted) ? wanted : [];
+  const folder = isRoot && mayMake(mount.point) ? mount.point : outOf(folderOf(mount, path));
+  if (!mayMake(folder)) return { hierarchy: undefined, lacks: lacksFor(DUTIES, notHandedOver(folder)) };
+  const offered = wordsOf(join(folder, "cgroup.controllers"));
+  const wanted = CONTROLLERS.filter((controller) => offered.includes(controller));
+  const refusal = passOn(folder, wanted);
+  const given = refusal === undefined ? wanted : [];
   const duties: readonly Duty[] = [...given, "usage", "kill"];
-  return { version: 2, folder, duties: new Set(duties.filter((duty) => !taken.has(duty))) };
-}
-
-const wordsOf = (file: string): string[] => readFileSync(file, "utf8").trim().split(/\s+/).filter(Boolean);
-
-function enable(folder: string, controllers: readonly string[]): boolean {
-  const file = join(folder, "cgroup.subtree_control");
-  const missing = (): string[] => {
-    const enabled = wordsOf(file);
-    return controllers.filter((controller) => !enabled.includes(controller));
+  const notOffered = CONTROLLERS.filter((controller) => !offered.includes(controller));
+  return {
+    hierarchy: { version: 2, folder, duties: new Set(duties.filter((duty) => !taken.has(duty))) },
+    lacks: {
+      ...lacksFor(notOffered, withoutController(folder)),
+      ...(refusal === undefined ? {} : lacksFor(wanted, `${refusal}: ${START_IN_OWN}`)),
+    },
   };
-  const attempt = (): boolean => {
-    try {
-      if (missing().length > 0)
-        writeFileSync(
-          file,
-          missing()
-            .map((name) => `+${name}`)
-            .join(" "),
-        );
-      return true;
-    } catch {
-      // Processes in the group forbid it, or the machine does; the caller makes room, or does without.
-      return false;
-    }
-  };
-  return attempt() || (stepAside(folder) && attempt());
 }
 
-/** Reeve alone moves; if others are in the group it stays as it was. */
-function stepAside(folder: string): boolean {
-  const aside = join(folder, "reeve-self");
-  try {
-    if (wordsOf(join(folder, "cgroup.procs")).some((pid) => pid !== String(process.pid))) return false;
-    mkdirSync(aside, { recursive: true });
-    writeFileSync(join(aside, "cgroup.procs"), "0");
-    return true;
-  } catch {
-    // Without the right to move there are no controllers; what was made for it goes again.
-    if (existsSync(aside)) rmdirSync(aside);
-    return false;
-  }
-}
+const lacksFor = (duties: readonly Duty[], why: string): Layout["lacks"] =>
+  Object.fromEntries(duties.map((duty) => [duty, why]));
+
+const START_IN_OWN =
+  "start Reeve by `systemd-run --user --scope -p Delegate=yes npx reeve …`, or as a service with `Delegate=yes`";
+const notHandedOver = (folder: string): string =>
+  process.geteuid?.() === 0
+    ? `no group may be made in ${folder}: control groups are read-only here, as in a service with \`ProtectControlGroups=yes\` or in a container. Let Reeve write to them`
+    : `no group may be made in ${folder}, which is not this user's: ${START_IN_OWN}`;
+const withoutController = (folder: string): string =>
+  `this controller is not passed on to ${folder}: ${START_IN_OWN}; for services of a user it must be passed on to \`user@.service\` as well`;
+
+/** Where another Reeve, or an earlier look, has stepped aside to, the group above is the one that groups are made in. */
+const outOf = (folder: string): string => (basename(folder) === ASIDE ? dirname(folder) : folder);

@@ -88,6 +88,32 @@ test("version 2: one tree for all, with swap forbidden and a whole group dying t
   expect(readFileSync(join(own, "cgroup.kill"), "utf8")).toBe("1");
 });
 
+test("version 2: where Reeve has stepped aside already, groups are made above that", () => {
+  plant("one", { "cgroup.type": "domain" });
+  plant("one/unit", { "cgroup.controllers": "cpu memory pids", "cgroup.subtree_control": "cpu memory pids" });
+  plant("one/unit/reeve-self", {});
+  const layout = layoutOf(cgroupMounts(mountinfo(["one", "cgroup2", ""])), ownGroups("0::/unit/reeve-self\n"));
+  expect(layout.hierarchies.map((hierarchy) => hierarchy.folder)).toEqual([join(folder, "one/unit")]);
+  expect(layout.lacks).toEqual({});
+});
+
+test("version 2: a group that is not Reeve's to use is what is lacking, for each duty, and what to do is said", () => {
+  const layout = layoutOf(cgroupMounts(mountinfo(["closed", "cgroup2", ""])), ownGroups("0::/session.scope\n"));
+  expect(layout.hierarchies).toEqual([]);
+  expect(Object.keys(layout.lacks).toSorted()).toEqual(["cpu", "kill", "memory", "pids", "usage"]);
+  const said = new Set(Object.values(layout.lacks));
+  expect(said.size).toBe(1);
+  expect([...said][0]).toMatch(/^no group may be made in \S+\/closed\b.+(?:Delegate=yes|ProtectControlGroups=yes)/);
+});
+
+test("version 2: a controller that is not passed on is lacking, and the others serve", () => {
+  plant("one", { "cgroup.controllers": "memory pids", "cgroup.subtree_control": "memory pids" });
+  const layout = layoutOf(cgroupMounts(mountinfo(["one", "cgroup2", ""])), ownGroups("0::/\n"));
+  expect(dutiesOf(layout)).toEqual([[2, ["kill", "memory", "pids", "usage"]]]);
+  expect(Object.keys(layout.lacks)).toEqual(["cpu"]);
+  expect(layout.lacks.cpu).toMatch(/not passed on to \S+\/one\b.+Delegate=yes/);
+});
+
 test("a machine without control groups lacks each duty by name", () => {
   const layout = layoutOf(cgroupMounts("30 20 0:27 / /proc rw - proc proc rw\n"), ownGroups(""));
   expect(layout.hierarchies).toEqual([]);
