@@ -40,6 +40,7 @@ import type { LastingUsersOptions } from "../../linux/lasting-users.ts";
 import { Lookup } from "../../linux/lookup.ts";
 import { LooseBounds } from "../../linux/loose-bounds.ts";
 import { fingerprintOf } from "../../linux/machine.ts";
+import { textOf } from "../../linux/lacking.ts";
 import { isFoundByAll } from "../../linux/mounts.ts";
 import { openPlaces, type Places, type Users } from "../../linux/places.ts";
 import { makeRunFolder } from "../../linux/run-folder.ts";
@@ -157,7 +158,7 @@ class BubblewrapSandbox implements Sandbox {
       if (!OsError.is(error)) throw error;
       return { state: absent(reasonOf(error), fingerprint), ground: undefined };
     }
-    const reason = lacking.map(({ name, detail }) => `no ${name} (${detail})`).join("; ");
+    const reason = textOf(lacking);
     const posture = lacking.length === 0 ? "strong" : "reduced";
     // Only for another user a way has to be found to what is closed to it.
     const ways = ground.users === undefined ? { oneWay: true as const } : {};

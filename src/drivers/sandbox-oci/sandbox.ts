@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { OsError } from "../../abi/errors.ts";
 import { sweep } from "../../linux/cgroup.ts";
 import { ETC_TEXT } from "../../linux/etc-folder.ts";
+import { textOf } from "../../linux/lacking.ts";
 import { fingerprintOf } from "../../linux/machine.ts";
 import { Lookup } from "../../linux/lookup.ts";
 import { openPlaces, type Places } from "../../linux/places.ts";
@@ -129,7 +130,7 @@ class OciSandbox implements Sandbox {
       return { state: none(error.message, fingerprint), ground: undefined };
     }
     const lacking = layers.filter(({ inForce }) => !inForce);
-    const reason = lacking.map(({ name, detail }) => `no ${name} (${detail})`).join("; ");
+    const reason = textOf(lacking);
     return { state: { posture: lacking.length === 0 ? "strong" : "reduced", layers, reason, fingerprint }, ground };
   }
 
