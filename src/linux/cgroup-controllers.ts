@@ -3,7 +3,7 @@
 // Invariants:
 //   C1. Nothing leaves the group but into one below it, where it is still held by all that held it before.
 //   C2. If something cannot be moved, everything is where it was.
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** The group below, for what was in a group before its controllers were passed on. */
@@ -14,6 +14,9 @@ const PROCESSES = "cgroup.procs";
 const ROUNDS_MAX = 20;
 
 export const wordsOf = (file: string): string[] => readFileSync(file, "utf8").trim().split(/\s+/).filter(Boolean);
+
+/** Of the whole machine: what a group below it has, and this one cannot have. */
+export const isRootOfAll = (folder: string): boolean => !existsSync(join(folder, "cgroup.type"));
 
 /** Undefined when groups below `folder` have `controllers`; or why they have not. */
 export function passOn(folder: string, controllers: readonly string[]): string | undefined {

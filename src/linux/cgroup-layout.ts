@@ -5,7 +5,7 @@
 // come by, some ten milliseconds after a calm; a process of one thread enters one of version 1 at once, by its `tasks`.
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { ASIDE, passOn, wordsOf } from "./cgroup-controllers.ts";
+import { ASIDE, isRootOfAll, passOn, wordsOf } from "./cgroup-controllers.ts";
 
 /**
  * What a hierarchy is used for. `kill` and `usage` come with every tree of version 2, whatever its controllers. Where nothing has `kill`, a
@@ -135,8 +135,7 @@ type Second = { readonly hierarchy: Hierarchy | undefined; readonly lacks: Layou
  * in sight; elsewhere Reeve steps aside into a group below, with whatever else is in its own.
  */
 function versionTwo(mount: Mount, path: string, taken: ReadonlySet<Duty>): Second {
-  const isRoot = !existsSync(join(mount.point, "cgroup.type"));
-  const folder = isRoot && mayMake(mount.point) ? mount.point : outOf(folderOf(mount, path));
+  const folder = isRootOfAll(mount.point) && mayMake(mount.point) ? mount.point : outOf(folderOf(mount, path));
   if (!mayMake(folder)) return { hierarchy: undefined, lacks: lacksFor(DUTIES, notHandedOver(folder)) };
   const offered = wordsOf(join(folder, "cgroup.controllers"));
   const wanted = CONTROLLERS.filter((controller) => offered.includes(controller));

@@ -23,6 +23,7 @@ import { basename, dirname, join, relative } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 import type { SandboxLimits } from "../abi/isolation.ts";
 import { OsError } from "../abi/errors.ts";
+import { isRootOfAll } from "./cgroup-controllers.ts";
 import type { Duty, Hierarchy, Layout } from "./cgroup-layout.ts";
 
 /** What a sandbox has used, and which limits it ran into. */
@@ -291,6 +292,16 @@ export class Groups {
       folder: join(this.roots[index] ?? "", String(this.#made)),
     }));
     return new Group(places, limits);
+  }
+
+  /**
+   * Has a process outlive the service that Reeve is: systemd may end all that is in a service's group at once. Where Reeve's groups are below
+   * that one they end with it, and where they are at the root of the tree so does this process not.
+   */
+  setApart(pid: number): void {
+    for (const { version, folder } of this.#hierarchies)
+      if (version === 2 && isRootOfAll(folder))
+        unlessGone(`/proc/${pid}`, () => write(folder, "cgroup.procs", pid), undefined);
   }
 
   /** For when all groups are removed. */

@@ -40,6 +40,11 @@ export class Survivor {
     stdin?.unref?.();
   }
 
+  /** Absent where it could not be started. */
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
   /** After the last thing that it would have had to see to. */
   async close(): Promise<void> {
     // Never started, or ended by somebody else: there is nothing to wait for.

@@ -1,5 +1,6 @@
 // What a survivor (survivor.ts) does for sandboxes in control groups: it kills what is left in these, and removes them, and a folder of
 // files that belong to this run.
+import type { Groups } from "./cgroup.ts";
 import { Survivor } from "./survivor.ts";
 
 // The first argument is a folder to remove as well, or empty; the others are the roots. A process that is on its way into a group while the others die is met by the next round.
@@ -29,6 +30,10 @@ done
 [ -n "$folder" ] && rm -rf "$folder"
 `;
 
-/** `roots`: control groups of this run. */
-export const startWatchdog = (roots: readonly string[], folder: string): Survivor =>
-  new Survivor({ name: "reeve-watchdog", script: SCRIPT, args: [folder, ...roots], env: { PATH: "/usr/bin:/bin" } });
+/** `groups`: those of this run. */
+export function startWatchdog(groups: Groups | undefined, folder: string): Survivor {
+  const args = [folder, ...(groups?.roots ?? [])];
+  const watchdog = new Survivor({ name: "reeve-watchdog", script: SCRIPT, args, env: { PATH: "/usr/bin:/bin" } });
+  if (watchdog.pid !== undefined) groups?.setApart(watchdog.pid);
+  return watchdog;
+}

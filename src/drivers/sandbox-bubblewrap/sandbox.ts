@@ -318,7 +318,7 @@ function layGround(
     },
     folder: own,
     groups,
-    watchdog: startWatchdog(groups?.roots ?? [], own),
+    watchdog: startWatchdog(groups, own),
     users: changesUser ? { uids: new Uids(uids, randomInt(2 ** 31)), lasting } : undefined,
   };
 }

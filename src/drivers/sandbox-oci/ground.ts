@@ -71,7 +71,7 @@ export function layGround(options: GroundOptions, runtime: Runtime, layout: Layo
     runtime,
     world: { etc, image, seccomp: seccompFor(architecture()) },
     groups,
-    watchdog: startWatchdog(groups.roots, own),
+    watchdog: startWatchdog(groups, own),
     folder: own,
     users: runtime.ownUsers === 0 ? undefined : { uids: new Uids(uids, randomInt(2 ** 31)), lasting },
     containers: 0,
