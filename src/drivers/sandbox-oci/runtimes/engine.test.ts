@@ -1,6 +1,6 @@
 // Goal: an engine is told all that keeps a job in, and nothing of what must not be told. Method: arguments as they are made, and what all
 // containers share as it is laid out; no engine is asked.
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
@@ -10,7 +10,7 @@ import { samplePlan, type Plan } from "../contents/plan.ts";
 import { seccompFor } from "../contents/seccomp.ts";
 import { dockerArgs } from "./docker.ts";
 import { leftOver, makeEngineWorld, record, type EngineWorld } from "./engine.ts";
-import { podmanArgs } from "./podman.ts";
+import { podmanArgs, runtimeFolder } from "./podman.ts";
 
 const held = {} as { folder: string };
 beforeAll(() => void (held.folder = mkdtempSync(join(tmpdir(), "reeve-engine-"))));
@@ -120,4 +120,14 @@ test("an image's /etc is copied, with a place for each file that an engine mount
   expect(statSync(join(etc, "resolv.conf")).isFile()).toBe(true);
   expect(entries).toEqual([{ name: "etc", from: etc }]);
   expect(readdirSync(join(image, "etc")).toSorted()).toEqual(["mark", "resolv.conf"]);
+});
+
+test("podman without root keeps what is short-lived in its user's own folder, and in no other's", () => {
+  const own = join(held.folder, "own");
+  const another = join(held.folder, "another");
+  for (const path of [own, another]) mkdirSync(path);
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) chownSync(another, 65_534, 65_534);
+  const foreign = isRoot ? another : "/";
+  expect([own, foreign, join(held.folder, "none")].map((named) => runtimeFolder(named))).toEqual([own, "/tmp", "/tmp"]);
 });

@@ -4,7 +4,7 @@
 // What it hands on from descriptor 3 appears inside. Its runtime is one that works here: where control groups are of both versions,
 // crun does not.
 import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 import { MASKED, mountsOf, USER, type OciMount, type Plan, type World } from "../contents/plan.ts";
@@ -86,7 +86,7 @@ class Podman implements Runtime {
     this.#runtime = runtime;
     this.#books = join(folder, "podman");
     const mark = createHash("sha256").update(folder).digest("hex").slice(0, 16);
-    this.#volatile = join(isRoot() ? "/run" : (process.env.XDG_RUNTIME_DIR ?? "/tmp"), `reeve-${mark}`);
+    this.#volatile = join(isRoot() ? "/run" : runtimeFolder(), `reeve-${mark}`);
   }
 
   facts(world: World, sample: Plan): object {
@@ -200,6 +200,16 @@ class Podman implements Runtime {
 }
 
 const isRoot = (): boolean => process.geteuid?.() === 0;
+
+/** The user's own, where the environment names one: `su` leaves in it that of another user, and a user without a session has none. */
+export function runtimeFolder(named = process.env.XDG_RUNTIME_DIR): string {
+  try {
+    if (named !== undefined && statSync(named).uid === process.geteuid?.()) return named;
+  } catch {
+    // Not there, or closed to this user.
+  }
+  return "/tmp";
+}
 
 /** A folder that nobody else may look into, also where others may make folders. */
 function makeOwn(path: string): void {
