@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { needs } from "../../../test/needs.ts";
-import { lackingRights } from "./host.ts";
+import { explain, lackingRights } from "./host.ts";
 import { HAS_BUBBLEWRAP, IS_ROOT } from "./sandbox.fake.ts";
 
 test("rights are read as the kernel shows them", () => {
@@ -14,6 +14,12 @@ test("rights are read as the kernel shows them", () => {
   // What containers have if nothing else is said.
   expect(lackingRights("CapEff:\t00000000a80425fb\n")).toBeUndefined();
   expect(lackingRights("CapEff:\t00000000a804251a\n")).toContain("lacks CAP_CHOWN, CAP_KILL, CAP_SETGID, CAP_SETUID.");
+});
+
+test("what bubblewrap says where user namespaces are forbidden is told with what to do, as two sentences", () => {
+  const said =
+    "bwrap: No permissions to create new namespace, likely because the kernel does not allow it. See <file:///x>.\n";
+  expect(explain(said)).toMatch(/<file:\/\/\/x>\. This machine forbids user namespaces\. Allow them: `sysctl/);
 });
 
 const ASK = `

@@ -125,5 +125,5 @@ const REMEDIES: readonly (readonly [RegExp, string])[] = [
 export function explain(stderr: string): string {
   const said = stderr.trim() === "" ? "bubblewrap ended without a word" : stderr.trim().slice(-2_000);
   const remedy = REMEDIES.find(([pattern]) => pattern.test(stderr))?.[1];
-  return remedy === undefined ? said : `${said}. ${remedy}`;
+  return remedy === undefined ? said : `${said.replace(/\.$/, "")}. ${remedy}`;
 }
