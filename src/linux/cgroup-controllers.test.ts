@@ -2,9 +2,9 @@
 // Method: real groups of version 2, and any controller that the tree of this machine has.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { afterEach, expect, test } from "vitest";
 import { needs } from "../../test/needs.ts";
 import { ASIDE, passOn, wordsOf } from "./cgroup-controllers.ts";
@@ -26,12 +26,16 @@ const children: ChildProcess[] = [];
 let unit = "";
 let wasPassedOn = true;
 
-/** A group that has been handed over, with so many processes in it. */
-function handOver(processes: number): string[] {
+/** A group that has been handed over, with nothing in it. */
+function handOver(): void {
   const passed = join(tree ?? "", "cgroup.subtree_control");
   wasPassedOn = wordsOf(passed).includes(controller ?? "");
   if (!wasPassedOn) writeFileSync(passed, `+${controller}`);
   unit = mkdtempSync(join(tree ?? "", "unit-"));
+}
+
+/** So many processes enter it. */
+function enter(processes: number): string[] {
   for (let count = 0; count < processes; count += 1) {
     const child = spawn("sleep", ["600"], { stdio: "ignore" });
     children.push(child);
@@ -51,9 +55,28 @@ afterEach(async () => {
   if (!wasPassedOn) writeFileSync(join(tree ?? "", "cgroup.subtree_control"), `-${controller}`);
 });
 
+/** One process of it is in the group before the others, and so the first to be moved. */
+const ELSEWHERE = `
+  import { spawn } from "node:child_process";
+  import { once } from "node:events";
+  import { readFileSync, writeFileSync } from "node:fs";
+  const { passOn } = await import(process.env.MODULE);
+  const { UNIT, CONTROLLER } = process.env;
+  const own = spawn("sleep", ["600"], { stdio: "ignore" });
+  writeFileSync(UNIT + "/cgroup.procs", String(own.pid));
+  console.log("ready");
+  await once(process.stdin, "data");
+  const refusal = passOn(UNIT, [CONTROLLER]);
+  const inPlace = readFileSync(UNIT + "/cgroup.procs", "utf8").trim().split("\\n").length;
+  own.kill("SIGKILL");
+  await once(own, "exit");
+  console.log(JSON.stringify({ refusal, inPlace }));
+`;
+
 needs("root, and control groups of version 2 with a controller", isHere)("a group with processes", () => {
   test("passes its controllers on once all of them have stepped aside", () => {
-    const pids = handOver(3);
+    handOver();
+    const pids = enter(3);
     expect(passOn(unit, [controller ?? ""])).toBeUndefined();
     expect(wordsOf(join(unit, "cgroup.subtree_control"))).toEqual([controller]);
     expect(wordsOf(join(unit, "cgroup.procs"))).toEqual([]);
@@ -61,23 +84,31 @@ needs("root, and control groups of version 2 with a controller", isHere)("a grou
   });
 
   test("is left as it was where nothing has to be passed on", () => {
-    const pids = handOver(2);
+    handOver();
+    const pids = enter(2);
     expect(passOn(unit, [])).toBeUndefined();
     expect(wordsOf(join(unit, "cgroup.procs")).toSorted()).toEqual(pids.toSorted());
     expect(existsSync(join(unit, ASIDE))).toBe(false);
   });
-});
 
-test("who cannot be moved stays, with all the others, and it is said why", () => {
-  const folder = mkdtempSync(join(tmpdir(), "reeve-group-"));
-  try {
-    // As the system lists a process that is in no namespace of ours.
-    writeFileSync(join(folder, "cgroup.procs"), "12\n0\n");
-    mkdirSync(join(folder, "cgroup.subtree_control"));
-    expect(passOn(folder, ["memory"])).toMatch(/cannot pass controllers on \(a process that is not to be seen/);
-    // A plain file holds what was written to it last: 12 has come back.
-    expect(readFileSync(join(folder, "cgroup.procs"), "utf8")).toBe("12");
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  test("stays with all that is in it where one cannot be moved, and it is said why", async () => {
+    handOver();
+    // In a space of processes of its own, where those that enter later are not to be seen.
+    const program = ["--pid", "--fork", process.execPath, "--input-type=module", "--eval", ELSEWHERE];
+    const module = new URL("./cgroup-controllers.ts", import.meta.url).href;
+    const env = { ...process.env, MODULE: module, UNIT: unit, CONTROLLER: controller };
+    const elsewhere = spawn("unshare", program, { env, stdio: ["pipe", "pipe", "inherit"] });
+    const said = createInterface(elsewhere.stdout);
+    await once(said, "line");
+    const hidden = enter(2);
+    elsewhere.stdin.end("go\n");
+    const [told] = (await once(said, "line")) as [string];
+    expect(JSON.parse(told)).toEqual({
+      refusal: expect.stringContaining("a process that is not to be seen from here"),
+      inPlace: 3,
+    });
+    await once(elsewhere, "exit");
+    expect(wordsOf(join(unit, "cgroup.procs")).toSorted()).toEqual(hidden.toSorted());
+    expect(existsSync(join(unit, ASIDE))).toBe(false);
+  });
 });

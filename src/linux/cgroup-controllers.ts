@@ -20,10 +20,11 @@ export const isRootOfAll = (folder: string): boolean => !existsSync(join(folder,
 
 /** Undefined when groups below `folder` have `controllers`; or why they have not. */
 export function passOn(folder: string, controllers: readonly string[]): string | undefined {
-  const attempt = (): string | undefined => refusalOf(() => enable(folder, controllers));
-  if (attempt() === undefined) return undefined;
-  const refusal = refusalOf(() => stepAside(folder)) ?? attempt();
-  return refusal === undefined ? undefined : `${folder} cannot pass controllers on (${refusal})`;
+  const attempt = (): NodeJS.ErrnoException | undefined => refusalOf(() => enable(folder, controllers));
+  let refusal = attempt();
+  // Nobody moves for what nobody stands in the way of.
+  if (refusal?.code === "EBUSY") refusal = refusalOf(() => stepAside(folder)) ?? attempt();
+  return refusal === undefined ? undefined : `${folder} cannot pass controllers on (${refusal.message})`;
 }
 
 function enable(folder: string, controllers: readonly string[]): void {
@@ -70,11 +71,11 @@ function move(pid: string, group: string): boolean {
 }
 
 /** Why it did not work. */
-function refusalOf(act: () => void): string | undefined {
+function refusalOf(act: () => void): NodeJS.ErrnoException | undefined {
   try {
     act();
     return undefined;
   } catch (error) {
-    return (error as Error).message;
+    return error as Error;
   }
 }
