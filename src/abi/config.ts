@@ -163,6 +163,8 @@ const sourceSchema = z.discriminatedUnion("type", [
     timeoutMs: z.int().positive().max(3_600_000).default(30_000),
     /** A table (`key`, `content`) of this database in which each change leaves its mark, so that after a crash nobody has to be asked. */
     reconcile: z.strictObject({ table: tableName }).optional(),
+    /** PostgreSQL: extensions, foreign-data wrappers and functions (`schema.name`) that statements may reach although Reeve does not know what they do. */
+    vouchedFor: z.array(z.string().min(1)).default([]),
     ...toolOverrides,
   }),
 ]);

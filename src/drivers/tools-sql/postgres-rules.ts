@@ -1,4 +1,5 @@
-// What PostgreSQL can do that no tool here does, by name. The read-only transaction and the rights of the role stand behind it.
+// What PostgreSQL can do that no tool here does, by name. What no list has is looked up where
+// it is run (postgres-reach.ts); the read-only transaction and the rights of the role stand behind both.
 
 /** Kinds of statement that are refused, with what to say. */
 export const REFUSED_STATEMENTS: Readonly<Record<string, string>> = {

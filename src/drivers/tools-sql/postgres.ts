@@ -21,6 +21,7 @@ import {
   type Table,
   type Touched,
 } from "./database.ts";
+import { checkReach, type Vouched } from "./postgres-reach.ts";
 import { schemaOfPostgres } from "./postgres-schema.ts";
 import { define } from "./postgres-lost.ts";
 import { changeRows } from "./postgres-touched.ts";
@@ -38,16 +39,19 @@ const BATCH_ROWS = 200;
 const CANCEL_MS = 2_000;
 
 /** `url` is a connection string. Nothing is opened before the first use. */
-export const createPostgres = (url: string): Database => new Postgres(url);
+export const createPostgres = (url: string, vouchedFor: readonly string[] = []): Database =>
+  new Postgres(url, new Set(vouchedFor));
 
 class Postgres implements Database {
   readonly dialect = "PostgreSQL";
   readonly #url: string;
+  readonly #vouched: Vouched;
   readonly #open = new Set<Connection>();
   #closed = false;
 
-  constructor(url: string) {
+  constructor(url: string, vouched: Vouched) {
     this.#url = url;
+    this.#vouched = vouched;
   }
 
   async classify(text: string): Promise<Statement> {
@@ -57,6 +61,7 @@ class Postgres implements Database {
   async query(statement: Statement, params: readonly Json[], bounds: Bounds): Promise<Answer> {
     return this.#connected(bounds, async (connection) => {
       await connection.begin("READ ONLY");
+      await checkReach(connection, statement, this.#vouched);
       const { columns, rows, cut } = await connection.fetch(statement.text, params, bounds.rowsMax);
       await connection.run("ROLLBACK");
       return { columns, rows, cut };
@@ -71,6 +76,7 @@ class Postgres implements Database {
     const { claim } = bounds;
     return this.#connected(bounds, async (connection) => {
       await connection.begin("READ WRITE");
+      await checkReach(connection, statement, this.#vouched);
       // First of all: while this transaction can still commit, nobody else can have the key.
       if (claim !== undefined)
         await claiming(

@@ -25,6 +25,8 @@ export type SqlConfig = {
   readonly timeoutMs: number;
   /** The table in which each change leaves the key of its call, so that afterwards it can be told whether it was committed. */
   readonly reconcile?: { readonly table: string } | undefined;
+  /** PostgreSQL: extensions, foreign-data wrappers and functions (`schema.name`) that may be called although nothing is known of them. */
+  readonly vouchedFor?: readonly string[] | undefined;
 };
 
 /** A database by what the configuration calls it: a file of SQLite's (an absolute path), or PostgreSQL by its address. */
@@ -34,7 +36,7 @@ export type SqlPlace =
 
 /** The tools of the database at `place`, as the source `name`. It is opened at first use. */
 export function createSqlSource(name: string, place: SqlPlace, config: SqlConfig): ToolSource {
-  const database = place.kind === "sqlite" ? createSqlite(place.file) : createPostgres(place.url);
+  const database = place.kind === "sqlite" ? createSqlite(place.file) : createPostgres(place.url, config.vouchedFor);
   return new SqlSource({ name, database, config });
 }
 
