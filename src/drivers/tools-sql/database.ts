@@ -50,8 +50,8 @@ export type Touched = {
   readonly total: number;
   /** Rows that were touched by what follows from it: triggers, cascades, rows that give way to others. */
   readonly followed: number;
-  /** Whether it changed or deleted every row that its table had, and these were several. */
-  readonly every: boolean;
+  /** Whether it changed or deleted every row that its table had, and these were several, or nearly every one. */
+  readonly sweeps: "every" | "nearly every" | null;
   /** Of each table, the columns that tell its rows apart. */
   readonly keys: ReadonlyMap<string, readonly string[]>;
   readonly lost: readonly Lost[];

@@ -5,7 +5,7 @@
 //
 // Invariants:
 //   D1. Whatever a person saw of the rows, but for columns named as differing each time, is in the digest; and so is what was
-//       said of a definition that changes.
+//       said of a definition that changes. How much of a table they are is not: it changes with rows that are none of them.
 import { hash } from "node:crypto";
 import canonicalize from "canonicalize";
 import type { Json, JsonObject } from "../../abi/json.ts";

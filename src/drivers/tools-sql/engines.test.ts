@@ -294,6 +294,14 @@ needsPostgres("PostgreSQL", () => {
     expect((await client.query("SELECT count(*)::int AS n FROM p")).rows).toEqual([{ n: 0 }]);
   });
 
+  it("holds a change of all rows through a view for what has no bound", async () => {
+    await client.query("CREATE VIEW tens AS SELECT id, a FROM t WHERE a < 100");
+    for (const statement of ["DELETE FROM tens WHERE id > 0", "UPDATE tens SET a = 500 WHERE id > 0"]) {
+      await expect(preview("change", statement), statement).rejects.toThrow(/every row of tens.*"destroy"/);
+      expect((await preview("destroy", statement))?.text, statement).toContain("That is every row");
+    }
+  });
+
   it("counts what triggers do in other tables", async () => {
     await client.query(`CREATE TABLE log (a int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO ${schema}.log VALUES (old.a); RETURN NULL; END';
       CREATE TRIGGER x AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()`);

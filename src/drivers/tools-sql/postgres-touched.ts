@@ -7,7 +7,7 @@ import type { Json, JsonObject } from "../../abi/json.ts";
 import { type Answer, type Count, type RowChange, SAMPLE_ROWS, SqlFault, type Touched } from "./database.ts";
 import { quoted, type Target, targetOf } from "./postgres-target.ts";
 import type { Statement } from "./statement.ts";
-import { countsOf, reachedAll } from "./touched.ts";
+import { countsOf, sweepOf } from "./touched.ts";
 import type { Transaction } from "./transaction.ts";
 import { documentOf, paramOfPostgres } from "./values.ts";
 
@@ -35,12 +35,10 @@ export async function changeRows(
     counts: counts.length > 0 ? counts : countsOf(found.rows),
     total,
     followed: Math.max(0, counted - total),
-    every:
-      target.isTable &&
-      (await reachedAll({ rows: found.rows, total, operation: does.operation }, async (max) => {
-        const { rows } = await transaction.run(`SELECT count(*) FROM (SELECT 1 FROM ${target.sql} LIMIT ${max}) s`);
-        return Number(rows[0]?.[0] ?? 0);
-      })),
+    sweeps: await sweepOf({ rows: found.rows, total, operation: does.operation }, async (max) => {
+      const { rows } = await transaction.run(`SELECT count(*) FROM (SELECT 1 FROM ${target.sql} LIMIT ${max}) s`);
+      return Number(rows[0]?.[0] ?? 0);
+    }),
     keys: new Map([[target.shown, target.key]]),
     lost: [],
     notes: [...found.notes, ...transaction.notices],

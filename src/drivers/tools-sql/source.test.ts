@@ -310,6 +310,22 @@ function suite({ name, make, at }: Engine, suiteOf: (title: string, tests: () =>
       expect(await scene.other("SELECT count(*) FROM items")).toEqual([[name === "SQLite" ? 3 : "3"]]);
     });
 
+    it("holds what reaches nearly every row, or all through a view, for what has no bound", async () => {
+      await scene.other(
+        "INSERT INTO orders WITH RECURSIVE r(n) AS (SELECT 4 UNION ALL SELECT n + 1 FROM r WHERE n < 20) SELECT n, 'new', 0 FROM r;; SELECT 1",
+      );
+      const statement = "UPDATE orders SET amount = 5 WHERE id <> 1";
+      await expect(look("change", statement)).rejects.toThrow(/reaches nearly every row of orders.*"destroy"/);
+      const preview = await look("destroy", statement);
+      expect(preview.text).toContain("19 rows of orders are touched.\nThat is nearly every row that is there.");
+      // How many rows there are beside them is no part of what was approved.
+      await scene.other(
+        "UPDATE items SET order_id = 3 WHERE order_id = 1;; DELETE FROM orders WHERE id = 1;; SELECT 1",
+      );
+      expect((await use("destroy", statement, [], { previewed: preview.digest })).kind).toBe("done");
+      expect((await look("change", "UPDATE orders SET amount = 6 WHERE id > 4")).text).not.toContain("That is");
+    });
+
     it("counts what follows from a change among what a change may touch, and binds the approval to it", async () => {
       await scene.other("CREATE TABLE parts (order_id integer REFERENCES orders (id) ON DELETE CASCADE);; SELECT 1");
       await scene.other("INSERT INTO parts VALUES (2), (2);; SELECT 1");

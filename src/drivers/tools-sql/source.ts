@@ -213,7 +213,7 @@ class SqlSource implements ToolSource {
     return seen.touched;
   }
 
-  #checkSize({ tool, statement: { does } }: Order, { total, followed, whole, every }: Touched): void {
+  #checkSize({ tool, statement: { does } }: Order, { total, followed, whole, sweeps }: Touched): void {
     const { rowsMax } = this.#config;
     if (tool !== "change") return;
     const all = total + followed;
@@ -222,10 +222,10 @@ class SqlSource implements ToolSource {
         "failed",
         `It touches ${all > rowsMax ? all : "too large"} rows, what follows from it included, and a change may touch ${rowsMax}, and hold no more than can be shown. It was rolled back. The tool that fits is "destroy", for what changes or deletes rows; or do it in parts.`,
       );
-    if (every && does.kind === "rows" && !does.named)
+    if (sweeps !== null && does.kind === "rows" && !does.named)
       throw new SqlFault(
         "failed",
-        `It reaches every row of ${does.table.name}, and names none of them by its values. It was rolled back. The tool that fits is "destroy"; or name the rows, as in id = 5 or id IN (5, 6).`,
+        `It reaches ${sweeps} row of ${does.table.name}, and names none of them by its values. It was rolled back. The tool that fits is "destroy"; or name the rows, as in id = 5 or id IN (5, 6).`,
       );
   }
 

@@ -15,7 +15,7 @@ import {
 import { type Connection, literal, wordOf } from "./sqlite-connection.ts";
 import type { Ran } from "./sqlite-link.ts";
 import type { Statement } from "./statement.ts";
-import { countsOf, definitionTouched, reachedAll } from "./touched.ts";
+import { countsOf, definitionTouched, sweepOf } from "./touched.ts";
 
 type Columns = Table["columns"];
 type Rows = Extract<Statement["does"], { kind: "rows" }>;
@@ -65,7 +65,7 @@ export async function changeRows(
     ],
     total: ran.changes,
     followed,
-    every: await reachedAll({ rows, total: ran.changes, operation }, (max) => connection.count(table.name, max)),
+    sweeps: await sweepOf({ rows, total: ran.changes, operation }, (max) => connection.count(table.name, max)),
     keys: new Map([...names].map(([name, list]) => [name, list.filter(({ key }) => key).map((column) => column.name)])),
     lost: [],
     notes: notesOf({ ran, way, does, gaveWay, recorded: whole ? recorded : null }),

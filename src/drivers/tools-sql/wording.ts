@@ -65,6 +65,7 @@ export function previewText(statement: Statement, touched: Touched, volatile: Re
     lines.push(`${does.what} ${touched.lost.length === 0 ? "takes no rows away." : "takes away:"}`);
   if (does.kind === "rows") {
     lines.push(`${counted(touched.total, "row")} of ${does.table.name} ${touched.total === 1 ? "is" : "are"} touched.`);
+    if (touched.sweeps !== null) lines.push(`That is ${touched.sweeps} row that is there.`);
     for (const count of touched.counts)
       if (countText(count) !== "") lines.push(`  ${count.table}: ${countText(count)}`);
   }
