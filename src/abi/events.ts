@@ -98,6 +98,8 @@ export type EventHeader =
       readonly decision: "allow" | "deny";
       readonly rule: string;
       readonly secrets: readonly string[];
+      /** How often it was refused alike since that was last told; absent where it was once. */
+      readonly times?: number;
     }
   | {
       readonly kind: "egress.ended";

@@ -23,6 +23,8 @@ export type EgressNotes = {
     readonly secrets: readonly string[];
     /** Method, scheme, host, port, path: text from inside, so it stands in the payload. */
     readonly request: JsonObject;
+    /** How often it was refused alike since that was last told; absent where it was once. */
+    readonly times?: number;
   }) => Promise<void>;
   readonly ended: (event: {
     readonly n: string;

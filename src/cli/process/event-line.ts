@@ -100,7 +100,8 @@ function stateText({ what, before }: Extract<EventHeader, { kind: "workspace.cha
 
 function egressText(header: Extract<EventHeader, { kind: "egress.requested" }>, request: Json | undefined): string {
   const secrets = header.secrets.length === 0 ? "" : `, with the secrets ${header.secrets.map(oneLine).join(", ")}`;
-  return `${header.n} ${header.decision} ${egressRequestText(request)} (rule ${oneLine(header.rule)}${secrets}${leakedText(fieldOf(request, "leaked"))})`;
+  const times = header.times === undefined ? "" : `, ${header.times} times`;
+  return `${header.n} ${header.decision} ${egressRequestText(request)} (rule ${oneLine(header.rule)}${secrets}${leakedText(fieldOf(request, "leaked"))}${times})`;
 }
 
 function exitedText(header: Extract<EventHeader, { kind: "process.exited" }>, exit: Json | undefined): string {

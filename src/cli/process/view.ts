@@ -133,10 +133,13 @@ export class View {
       // Its header, its reservations, its intents and its end are told by what stands around them.
       case "egress.requested":
         if (header.decision === "allow") return undefined;
-        return this.#short(`refused: ${egressRequestText(payloads["request"])} (${header.rule})`, {
-          margin: MARGIN,
-          mark: paint.red("✗"),
-        });
+        return this.#short(
+          `refused: ${egressRequestText(payloads["request"])} (${header.rule}${header.times === undefined ? "" : `, ${header.times} times`})`,
+          {
+            margin: MARGIN,
+            mark: paint.red("✗"),
+          },
+        );
       case "workspace.changed":
         if (header.what === "snapshot") return undefined;
         return this.#short(`workspace: ${header.what} by ${oneLine(header.by)}`, { paint: paint.dim });

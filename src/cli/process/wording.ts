@@ -154,9 +154,11 @@ const PORTS: Readonly<Record<string, number>> = { https: 443, http: 80 };
 export function egressRequestText(request: Json | undefined): string {
   const part = (name: string): string => textField(request, name) ?? "";
   const [scheme, port] = [part("scheme"), fieldOf(request, "port")];
-  const shownPort = typeof port === "number" && port !== PORTS[scheme] ? `:${port}` : "";
-  const place = `${scheme === "" ? "" : `${scheme}://`}${part("host")}${shownPort}${part("path")}`;
-  return oneLine(`${part("method")} ${place}`);
+  // What could not be read as a request has none.
+  const isShown = typeof port === "number" && port !== 0 && port !== PORTS[scheme];
+  const place = `${scheme === "" ? "" : `${scheme}://`}${part("host")}${isShown ? `:${port}` : ""}${part("path")}`;
+  const others = fieldOf(request, "others") === true ? " and others" : "";
+  return `${oneLine(`${part("method")} ${place}`)}${others}`;
 }
 
 /** Secrets whose placeholders went where they are not replaced. */

@@ -14,8 +14,11 @@ export const ORIGINS_MAX = 64;
 export const CERTIFICATES_MAX = 256;
 /** What the two events of a request take up, about. They weigh as much of a door's bytes, so that nobody fills a journal with requests of no size. Bytes. */
 export const EVENTS_BYTES = 1024;
-/** Refusals after which a door shuts: each is an event, and nobody may fill a journal with them. */
-export const DENIALS_MAX = 10_000;
+/** Refusals that a door tells apart. Each is an event or ten, and nobody may fill a journal with them: what is refused beyond is told as one. */
+export const DENIALS_MAX = 1_000;
+/** Names that are looked up at once, by all doors together and by one: the machine's resolver has four threads, and files need them as well. */
+export const LOOKUPS_MAX = 3;
+export const LOOKUPS_EACH_MAX = 2;
 /** What is read of a connection before it has said for which host it is. Bytes. */
 export const HELLO_BYTES_MAX = 64 * 1024;
 /** A name of a host. Characters. */

@@ -3,7 +3,9 @@
 // Invariants:
 //   L1. A request leaves only after the event that names it is durable. If that cannot be written, the door shuts.
 //   L2. What both ways carried over the door's life stays within its bytes; each request counts for something, even one that carried nothing.
-//   L3. No value of a secret is written down, wherever it came from, and nobody's credentials of an address.
+//   L3. Refusals fill no journal, and shut no door: what is refused alike is told ten times, then the hundredth, the thousandth and so on, and at the
+//       end, with how often it was. Of more different ones than DENIALS_MAX the rest are told as one.
+//   L4. No value of a secret is written down, wherever it came from, and nobody's credentials of an address.
 import { OsError } from "../../../abi/errors.ts";
 import type { JsonObject } from "../../../abi/json.ts";
 import type { EgressNotes } from "../../../ports/tools.ts";
@@ -99,9 +101,25 @@ export type LedgerOptions = {
   readonly bytesMax: number;
   /** Takes values of secrets out of a text. */
   readonly clean: (text: string) => string;
-  /** The record cannot be kept any more, or is full of refusals. */
+  /** The record cannot be kept any more. */
   readonly onOver: () => void;
 };
+
+type Refused = {
+  readonly rule: Refusal["rule"];
+  /** The last of them. */
+  readonly request: JsonObject;
+  readonly count: number;
+  /** Of these, how many no event has told of. */
+  readonly untold: number;
+};
+const OTHERS = "";
+/** Of what is refused alike, so many have events of their own. */
+const TOLD_ALONE = 10;
+
+/** What is refused alike: whatever its query. */
+const keyOf = (rule: string, { path, ...request }: JsonObject): string =>
+  JSON.stringify([rule, request, typeof path === "string" ? path.replace(/\?.*$/s, "") : ""]);
 
 export class Ledger {
   readonly #options: LedgerOptions;
@@ -110,7 +128,7 @@ export class Ledger {
   readonly #bytesMax: number;
   #bytes = 0;
   #count = 0;
-  #denials = 0;
+  readonly #refused = new Map<string, Refused>();
 
   constructor(options: LedgerOptions) {
     this.#options = options;
@@ -143,10 +161,25 @@ export class Ledger {
   }
 
   async denied({ rule }: Refusal, wanted: Wanted): Promise<void> {
-    this.#denials += 1;
     const request = this.#payload(wanted);
-    await this.#requested({ n: this.#number(), decision: "deny", rule, secrets: [], request });
-    if (this.#denials >= DENIALS_MAX) this.#options.onOver();
+    const own = keyOf(rule, request);
+    const isOther = !this.#refused.has(own) && this.#refused.size >= DENIALS_MAX;
+    const key = isOther ? OTHERS : own;
+    const { count, untold } = this.#refused.get(key) ?? { count: 0, untold: 0 };
+    const refused = {
+      rule,
+      request: isOther ? { ...request, others: true } : request,
+      count: count + 1,
+      untold: untold + 1,
+    };
+    this.#refused.set(key, refused);
+    if (refused.count <= TOLD_ALONE || /^10*$/.test(String(refused.count))) await this.#tellRefused(key, refused);
+  }
+
+  async #tellRefused(key: string, { rule, request, count, untold }: Refused): Promise<void> {
+    this.#refused.set(key, { rule, request, count, untold: 0 });
+    const times = untold === 1 ? {} : { times: untold };
+    await this.#requested({ n: this.#number(), decision: "deny", rule, secrets: [], request, ...times });
   }
 
   ended(entry: Entry, event: Parameters<EgressNotes["ended"]>[0]): void {
@@ -162,6 +195,9 @@ export class Ledger {
   /** Ends what is under way, and resolves when all that was told is durable or was refused. */
   async settle(): Promise<void> {
     for (const entry of this.#open) entry.end();
+    // Where the process is over, what was told before has to do.
+    for (const [key, refused] of this.#refused)
+      if (refused.untold > 0) await this.#tellRefused(key, refused).catch(() => {});
     await Promise.all(this.#writing);
   }
 
