@@ -11,6 +11,7 @@ import { type Own, type Resolve, systemOwn, systemResolve } from "./rules/addres
 import type { Parts } from "./rules/admission.ts";
 import { KEPT_MS, OWN_KEPT_MS, type Times, TIMES } from "./bounds.ts";
 import { ProxyDoor } from "./door/door.ts";
+import { Lookups } from "./rules/lookups.ts";
 import { Ledger } from "./rules/ledger.ts";
 import { trust } from "./tls/machine.ts";
 import { openStream, performRequest, type RequestOptions } from "./request.ts";
@@ -46,12 +47,14 @@ class ProxyEgress implements Egress {
   readonly #streams = new Set<HttpStream>();
   /** For streams: keeps their connections. */
   readonly #kept: Upstream;
+  readonly #lookups: Lookups;
   #trusted: SecureContext | undefined;
   #home: Promise<{ readonly folder: string; readonly sweeper: Sweeper }> | undefined;
   #closed = false;
 
   constructor(options: EgressOptions) {
     this.#options = options;
+    this.#lookups = new Lookups(options.resolve ?? systemResolve);
     this.#kept = this.#upstream(OWN_KEPT_MS);
   }
 
@@ -127,7 +130,8 @@ class ProxyEgress implements Egress {
   }
 
   #upstream(keptMs: number): Upstream {
-    const { resolve = systemResolve, own = systemOwn, authorities } = this.#options;
+    const { own = systemOwn, authorities } = this.#options;
+    const resolve = this.#lookups.asker();
     const trusted = (): SecureContext => (this.#trusted ??= trust(authorities));
     return new Upstream({ names: { resolve, own }, trusted, times: this.#times(), keptMs });
   }

@@ -124,12 +124,16 @@ export class Upstream {
   /** A name that nobody answers for in time is not known. */
   #addresses(host: string, allowPrivate: boolean): Promise<Addresses> {
     const { promise, resolve } = Promise.withResolvers<Addresses>();
-    const timer = setTimeout(() => resolve({ kind: "unknown_host" }), this.#options.times.connectMs);
+    const giving = new AbortController();
+    const timer = setTimeout(() => {
+      resolve({ kind: "unknown_host" });
+      giving.abort();
+    }, this.#options.times.connectMs);
     const told = (found: Addresses): void => {
       clearTimeout(timer);
       resolve(found);
     };
-    void addressesOf(host, allowPrivate, this.#options.names).then(told);
+    void addressesOf(host, { allowPrivate, signal: giving.signal }, this.#options.names).then(told);
     return promise;
   }
 

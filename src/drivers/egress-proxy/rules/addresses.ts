@@ -9,8 +9,8 @@ import { isIP, type LookupFunction } from "node:net";
 import { networkInterfaces } from "node:os";
 import ipaddr from "ipaddr.js";
 
-/** All addresses of a name. Rejects if there are none. */
-export type Resolve = (host: string) => Promise<readonly string[]>;
+/** All addresses of a name. Rejects if there are none. By `signal` an asker gives up what has not begun. */
+export type Resolve = (host: string, signal?: AbortSignal) => Promise<readonly string[]>;
 
 export const systemResolve: Resolve = async (host) => {
   const found = await lookup(host, { all: true, order: "verbatim" });
@@ -50,10 +50,14 @@ export type Addresses =
 export type Names = { readonly resolve: Resolve; readonly own: Own };
 
 /** All addresses of a host, or the first reason not to dial any of them. */
-export async function addressesOf(host: string, allowPrivate: boolean, { resolve, own }: Names): Promise<Addresses> {
+export async function addressesOf(
+  host: string,
+  { allowPrivate, signal }: { readonly allowPrivate: boolean; readonly signal?: AbortSignal },
+  { resolve, own }: Names,
+): Promise<Addresses> {
   let addresses: readonly string[];
   try {
-    addresses = isIP(host) === 0 ? await resolve(host) : [host];
+    addresses = isIP(host) === 0 ? await resolve(host, signal) : [host];
   } catch {
     // Why a name stands for nothing is nobody's business inside, and a program can do nothing about it.
     return { kind: "unknown_host" };

@@ -301,19 +301,23 @@ describe("addresses", () => {
 
   it("are judged all of them, so that one bad one among good ones is not dialled", async () => {
     const both = async (): Promise<string[]> => ["8.8.8.8", "127.0.0.1"];
-    expect(await addressesOf("a.test", false, { resolve: both, own: () => [] })).toEqual({
+    expect(await addressesOf("a.test", { allowPrivate: false }, { resolve: both, own: () => [] })).toEqual({
       kind: "refused",
       range: "loopback",
     });
-    expect(await addressesOf("a.test", false, { resolve: async () => [], own: () => [] })).toEqual({
+    expect(await addressesOf("a.test", { allowPrivate: false }, { resolve: async () => [], own: () => [] })).toEqual({
       kind: "unknown_host",
     });
     expect(
-      await addressesOf("a.test", false, { resolve: () => Promise.reject(new Error("ENOTFOUND")), own: () => [] }),
+      await addressesOf(
+        "a.test",
+        { allowPrivate: false },
+        { resolve: () => Promise.reject(new Error("ENOTFOUND")), own: () => [] },
+      ),
     ).toEqual({
       kind: "unknown_host",
     });
-    expect(await addressesOf("10.0.0.1", false, { resolve: both, own: () => [] })).toEqual({
+    expect(await addressesOf("10.0.0.1", { allowPrivate: false }, { resolve: both, own: () => [] })).toEqual({
       kind: "refused",
       range: "private",
     });
@@ -324,10 +328,13 @@ describe("addresses", () => {
       resolve: async () => ["1.1.1.1", "2606:4700::1111"],
       own: () => ["127.0.0.1", "2606:4700::1111"],
     };
-    expect(await addressesOf("a.test", false, names)).toEqual({ kind: "refused", range: "own" });
-    expect(await addressesOf("2606:4700::1111", false, names)).toEqual({ kind: "refused", range: "own" });
-    expect(await addressesOf("a.test", true, names)).toMatchObject({ kind: "found" });
-    expect(await addressesOf("8.8.8.8", false, names)).toMatchObject({ kind: "found" });
+    expect(await addressesOf("a.test", { allowPrivate: false }, names)).toEqual({ kind: "refused", range: "own" });
+    expect(await addressesOf("2606:4700::1111", { allowPrivate: false }, names)).toEqual({
+      kind: "refused",
+      range: "own",
+    });
+    expect(await addressesOf("a.test", { allowPrivate: true }, names)).toMatchObject({ kind: "found" });
+    expect(await addressesOf("8.8.8.8", { allowPrivate: false }, names)).toMatchObject({ kind: "found" });
     expect(systemOwn()).toContain("127.0.0.1");
   });
 });
