@@ -87,7 +87,7 @@ const CHANGED = ["content-length", "content-encoding"];
 /** As they are shown: without values of secrets. */
 function headersFrom({ scrubber }: Parts, { incoming, stages }: Sent): Headers {
   const kept = endToEnd(headersOf(incoming), stages.length > 0 ? CHANGED : []);
-  return scrubber === undefined ? kept : kept.map(([name, value]) => [name, scrubber.text(value)] as const);
+  return scrubber?.headers(kept) ?? kept;
 }
 
 type Sending = { readonly admitted: Admitted; readonly body: Buffer | undefined };

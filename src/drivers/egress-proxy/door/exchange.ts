@@ -210,7 +210,7 @@ async function answerWith(
 function answerHeaders({ scrubber }: Parts, incoming: IncomingMessage, changed: boolean): Headers {
   const drop = changed ? ["content-length", "content-encoding", "content-md5", "digest", "repr-digest"] : [];
   const kept = endToEnd(headersOf(incoming), drop);
-  return scrubber === undefined ? kept : kept.map(([name, value]) => [name, scrubber.text(value)] as const);
+  return scrubber?.headers(kept) ?? kept;
 }
 
 /** The stages that a body goes through to be scrubbed; undefined where it cannot be unpacked. */

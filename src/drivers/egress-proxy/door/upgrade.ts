@@ -128,7 +128,7 @@ function ask(parts: Parts, socket: Duplex, admitted: Admitted): Promise<Reply> {
 }
 
 function headText(parts: Parts, status: number, headers: Headers): string {
-  const lines = headers.map(([name, value]) => `${name}: ${parts.scrubber?.text(value) ?? value}`);
+  const lines = (parts.scrubber?.headers(headers) ?? headers).map(([name, value]) => `${name}: ${value}`);
   return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines.join("\r\n")}\r\n\r\n`;
 }
 

@@ -82,9 +82,9 @@ function referenceAt(text: string, at: number): number {
 }
 
 function numberAt(text: string, at: number): number {
-  const end = text.indexOf(";", at);
-  if (end === -1 || end - at > NUMBER_CHARS_MAX) return NONE;
-  const digits = text.slice(at, end);
+  const near = text.slice(at, at + NUMBER_CHARS_MAX + 1);
+  const digits = near.slice(0, Math.max(0, near.indexOf(";")));
+  const end = at + digits.length;
   const code = /^[xX][0-9a-fA-F]+$/.test(digits) ? Number.parseInt(digits.slice(1), 16) : Number(digits);
   return code > 0 && code < 128 ? escapeOf(code, end + 1) : NONE;
 }

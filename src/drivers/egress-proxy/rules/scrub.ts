@@ -1,7 +1,7 @@
 // Takes secrets' values out of what comes back, as it streams.
 //
-// A value is looked for as it is, and as servers are known to say it back: in base64 (at any offset, so within longer text as well, and over
-// the ends of lines), in hexadecimal; and each character of these as it is or escaped (escapes.ts). A server that wants to give it away can still
+// A value is looked for as it is, and as servers are known to say it back: in capitals or small letters, in base64 (at any offset, so within longer text as well,
+// and over the ends of lines), in hexadecimal; and each character of these as it is or escaped (escapes.ts). A server that wants to give it away can still
 // encode it otherwise: this guards against servers that talk too much, not against those that the secret should not have been sent to.
 //
 // Invariants:
@@ -9,7 +9,7 @@
 //   S2. Where a value is cut into pieces by chunks, it is still found.
 import { placeholderOf } from "../../../abi/isolation.ts";
 import { beginningsOf, characterEnd, codeIn, escapeAt, escapedBeginnings, NONE, UNDECIDED } from "./escapes.ts";
-import type { Secret } from "./secrets.ts";
+import type { Headers, Secret } from "./secrets.ts";
 
 const [LINE_FEED, CARRIAGE_RETURN] = [10, 13];
 
@@ -36,7 +36,8 @@ function base64Forms(value: string): readonly string[] {
 function needlesOf({ name, value }: Secret): readonly Needle[] {
   const base64 = base64Forms(value);
   const hex = Buffer.from(value, "latin1").toString("hex");
-  const plain = new Set([value, hex, hex.toUpperCase()]);
+  // Some servers write all that they are given in one case; for many a key that makes no difference.
+  const plain = new Set([value, value.toLowerCase(), value.toUpperCase(), hex, hex.toUpperCase()]);
   const wrapped = new Set([...base64, ...base64.map((text) => text.replaceAll("+", "-").replaceAll("/", "_"))]);
   const needle = (text: string, isWrapped: boolean): Needle => ({
     plain: text,
@@ -48,14 +49,18 @@ function needlesOf({ name, value }: Secret): readonly Needle[] {
 }
 
 export type Scrubber = {
-  /** All of a text at once, such as a header's value. */
+  /** All of a text at once. */
   readonly text: (text: string) => string;
+  /** What is left of headers: a name that holds a value goes, and no name could say what was there. */
+  readonly headers: (headers: Headers) => Headers;
   /** A stream's own; `fill` keeps each value's length, with asterisks, where what comes counts its bytes. */
   readonly stream: (how?: "fill") => ScrubStream;
 };
 
 export type ScrubStream = {
   readonly push: (chunk: Buffer) => Buffer;
+  /** Of a stream that keeps lengths, what was held back, which is passed on as it is. If a value goes on in what comes, that is covered. */
+  readonly pause: () => Buffer;
   /** What was held back, at the end. */
   readonly end: () => Buffer;
 };
@@ -84,21 +89,34 @@ function needlesFor(secrets: readonly Secret[]): Needles {
 export function createScrubber(secrets: readonly Secret[]): Scrubber | undefined {
   if (secrets.length === 0) return undefined;
   const needles = needlesFor(secrets);
+  const text = (given: string): string => scrub(given, needles, { fill: false, last: true }).passed;
   return {
     stream: (how) => scrubStream(needles, how === "fill"),
-    text: (text) => scrub(text, needles, { fill: false, last: true }).passed,
+    text,
+    headers: (headers) =>
+      headers.flatMap(([name, value]) => (text(name) === name ? [[name, text(value)] as const] : [])),
   };
 }
 
 function scrubStream(needles: Needles, fill: boolean): ScrubStream {
   let held = "";
+  /** How much of that was passed on already. */
+  let known = 0;
   const next = (chunk: Buffer, last: boolean): Buffer => {
     const isAlone = held === "";
     const { passed, rest, replaced } = scrub(held + chunk.toString("latin1"), needles, { fill, last });
     held = rest;
-    return isAlone && !replaced ? chunk.subarray(0, passed.length) : Buffer.from(passed, "latin1");
+    if (isAlone && !replaced) return chunk.subarray(0, passed.length);
+    const fresh = passed.slice(known);
+    known = Math.max(0, known - passed.length);
+    return Buffer.from(fresh, "latin1");
   };
-  return { push: (chunk) => next(chunk, false), end: () => next(Buffer.alloc(0), true) };
+  const pause = (): Buffer => {
+    const fresh = held.slice(known);
+    known = held.length;
+    return Buffer.from(fresh, "latin1");
+  };
+  return { push: (chunk) => next(chunk, false), pause, end: () => next(Buffer.alloc(0), true) };
 }
 
 type How = {

@@ -135,6 +135,25 @@ describe("an answer on its way back", () => {
       expect(far.seen[0]?.headers).toContain("identity");
     });
 
+  it("is looked through in the case that a server writes all in, and in the names of its headers", async () => {
+    const name = "Key0123456789abc";
+    const scrubber = createScrubber([{ name: "key", value: name, to: [] }]);
+    expect(scrubber?.text(`${name.toUpperCase()} ${name.toLowerCase()}`)).toBe(`${PLACEHOLDER} ${PLACEHOLDER}`);
+    expect(
+      scrubber?.headers([
+        [`X-${name.toLowerCase()}`, "1"],
+        ["X-Other", name],
+      ]),
+    ).toEqual([["X-Other", PLACEHOLDER]]);
+  });
+
+  it("is looked through in one go, whatever looks like an escape in it", () => {
+    const stream = createScrubber([{ name: "key", value: VALUE, to: [] }])?.stream();
+    const text = "&#".repeat(3_000_000);
+    const passed = [stream?.push(Buffer.from(text)), stream?.end()].map(String).join("");
+    expect(passed === text).toBe(true);
+  });
+
   it("is refused when it is packed in a way that nobody here can unpack", async () => {
     const { ask } = await world({
       handle: (_request, response) => respond(response, VALUE, { "content-encoding": "rot13" }),
