@@ -13,8 +13,9 @@ import { pipeline } from "node:stream/promises";
 import { type Admitted, admit, denied, type Parts } from "../rules/admission.ts";
 import { answerRaw, brokenAnswer, closingAnswer, refusalAnswer, unreachableAnswer } from "./answers.ts";
 import { noWebSocket, spent, unreadable, whyBroken } from "../broken.ts";
-import { counted, scrubbing } from "./bodies.ts";
+import { counted } from "./bodies.ts";
 import { hasBody, lookedThrough, outgoingHeaders, requestBytes } from "./exchange.ts";
+import { scrubbingFrames } from "./frames.ts";
 import { endToEnd, flat, headerBytes, headersOf, readRequest, valuesOf } from "./headers.ts";
 import type { Origin } from "../rules/hosts.ts";
 import { refuse } from "../rules/rules.ts";
@@ -145,13 +146,7 @@ async function join(
   if (!admitted.entry.receive(headerBytes(headers))) throw spent();
   socket.write(headText(parts, 101, headers), "latin1");
   if (head.length > 0) far.unshift(head);
-  // Frames say how long they are, so a value is covered and not replaced.
-  await splice(
-    socket,
-    far,
-    admitted.entry,
-    parts.scrubber === undefined ? [] : [scrubbing(parts.scrubber.stream("fill"))],
-  );
+  await splice(socket, far, admitted.entry, parts.scrubber === undefined ? [] : [scrubbingFrames(parts.scrubber)]);
 }
 
 /** The far side answered instead: its answer ends the connection. */
