@@ -108,6 +108,12 @@ export async function sandboxConformance(driver: SandboxDriver): Promise<void> {
       const hasUsers = state.layers.some(({ name, inForce }) => name === "unique user ids" && inForce);
       needs("a Reeve that may give sandboxes users of their own", hasUsers)("users that last", () => users(scene));
       ends(scene, driver);
+      const isCounted = state.layers.every(
+        ({ name, inForce }) => inForce || !/^(memory|process|computing time) limit$/.test(name),
+      );
+      needs("control groups that Reeve may use", isCounted)("limits that are counted", () =>
+        namesLimits(COUNTED, scene.run),
+      );
       deaths(scene, driver, options());
       selfTest(scene);
     },
@@ -292,6 +298,27 @@ function users({ folder, make, sandbox, spec, run }: Scene): void {
   });
 }
 
+type LimitCase = readonly [limit: string, limits: SandboxLimitsPart, script: string];
+const LIMITS: readonly LimitCase[] = [
+  ["wall", { wallMs: 300 }, "sleep 60"],
+  ["output", { outputBytes: 1_000 }, "head -c 100000 /dev/zero; sleep 60"],
+  ["disk", { diskBytes: 1024 * 1024 }, "head -c 4000000 /dev/zero > a; sleep 60"],
+];
+/** Those that control groups count. */
+const COUNTED: readonly LimitCase[] = [
+  ["cpu", { cpuMs: 200 }, "while :; do :; done"],
+  ["processes", { processes: 8 }, "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 60 & done; wait"],
+  ["memory", { memoryBytes: 32 * 1024 * 1024 }, "head -c 100000000 /dev/zero | tail -n 1 | wc -c; sleep 60"],
+];
+
+function namesLimits(cases: readonly LimitCase[], run: Scene["run"]): void {
+  it.each(cases)("names the limit that ended it: %s", async (limit, given, script) => {
+    const { exit, stdout } = await run(script, { limits: given });
+    expect(exit).toMatchObject({ kind: "limit", limit, max: Object.values(given)[0] });
+    expect(stdout.length).toBeLessThanOrEqual(1_000);
+  });
+}
+
 function ends({ sandbox, spec, run }: Scene, driver: SandboxDriver): void {
   describe("its end", () => {
     it("tells of a signal of its own making", async () => {
@@ -299,18 +326,7 @@ function ends({ sandbox, spec, run }: Scene, driver: SandboxDriver): void {
       expect(exit).toMatchObject({ kind: "crashed", signal: "SIGSEGV" });
     });
 
-    it.each([
-      ["wall", { wallMs: 300 }, "sleep 60"],
-      ["cpu", { cpuMs: 200 }, "while :; do :; done"],
-      ["output", { outputBytes: 1_000 }, "head -c 100000 /dev/zero; sleep 60"],
-      ["processes", { processes: 8 }, "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 60 & done; wait"],
-      ["memory", { memoryBytes: 32 * 1024 * 1024 }, "head -c 100000000 /dev/zero | tail -n 1 | wc -c; sleep 60"],
-      ["disk", { diskBytes: 1024 * 1024 }, "head -c 4000000 /dev/zero > a; sleep 60"],
-    ] as const)("names the limit that ended it: %s", async (limit, limits, script) => {
-      const { exit, stdout } = await run(script, { limits });
-      expect(exit).toMatchObject({ kind: "limit", limit, max: Object.values(limits)[0] });
-      expect(stdout.length).toBeLessThanOrEqual(1_000);
-    });
+    namesLimits(LIMITS, run);
 
     it("comes whole by kill, once and again, however deaf it is", async () => {
       const mark = `mark-${randomBytes(8).toString("hex")}`;

@@ -93,4 +93,6 @@ const OWN_FAILURES: ReadonlySet<number | null> = new Set([125, 126, 127, 255, nu
 export const isOwnFailure = (code: number | null): boolean => OWN_FAILURES.has(code);
 
 export const engineUnavailable = (what: string, why: string): OsError =>
-  new OsError("isolation_unavailable", `${what}: ${why}.`, { data: { level: "container", drivers: [] } });
+  new OsError("isolation_unavailable", `${what}: ${why.replace(/\.$/, "")}.`, {
+    data: { level: "container", drivers: [] },
+  });

@@ -18,8 +18,10 @@ calm=0
 while [ $round -lt 200 ] && [ $calm -lt 10 ]; do
   round=$((round + 1))
   calm=$((calm + 1))
-  names=$(${list.map(quoted).join(" ")}) || exit 1
-  if [ -n "$names" ]; then
+  # An engine may fail to tell, while its books are held by what it was starting: that is no sign that nothing is left.
+  if ! names=$(${list.map(quoted).join(" ")}); then
+    calm=0
+  elif [ -n "$names" ]; then
     calm=0
     ${remove.map(quoted).join(" ")} $names
   fi

@@ -4,7 +4,8 @@
 // What it hands on from descriptor 3 appears inside. Its runtime is one that works here: where control groups are of both versions,
 // crun does not.
 import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as after } from "node:timers/promises";
 import { MASKED, mountsOf, USER, type OciMount, type Plan, type World } from "../contents/plan.ts";
@@ -25,6 +26,7 @@ import {
 import type { Survivor } from "../../../linux/survivor.ts";
 import { startGuard } from "./guard.ts";
 import { ask, placeOf, type Answer } from "./programs.ts";
+import { explain } from "./refusals.ts";
 import { PATH, type Command, type Order, type Run, type Runtime } from "./runtime.ts";
 
 /** The first that has all flags that are used here: 4.1 of May 2022. */
@@ -39,7 +41,7 @@ export async function findPodman(folder: string): Promise<readonly Runtime[] | s
   if (path === undefined) return "podman is not installed";
   if (process.env.CONTAINER_HOST !== undefined)
     return `podman would hand the container to the service at CONTAINER_HOST (${process.env.CONTAINER_HOST}), which cannot be given its streams. Unset it`;
-  const answer = await ask(path, ["--version"]);
+  const answer = await askVersion(path);
   if ("failed" in answer) return `podman does not answer (${answer.failed})`;
   const [major = 0, minor = 0] = /(\d+)\.(\d+)/.exec(answer.said)?.slice(1).map(Number) ?? [];
   const [majorMin = 0, minorMin = 0] = VERSION_MIN;
@@ -54,6 +56,17 @@ export async function findPodman(folder: string): Promise<readonly Runtime[] | s
       return new Podman(path, version, { runtime, folder });
     }),
   );
+}
+
+/** Without root it makes folders of its own, whatever it is asked: in a place that goes again, and not among the user's. */
+export async function askVersion(path: string): Promise<Answer> {
+  if (isRoot()) return ask(path, ["--version"]);
+  const home = mkdtempSync(join(tmpdir(), "reeve-podman-"));
+  try {
+    return await ask(path, ["--version"], { env: { HOME: home, XDG_RUNTIME_DIR: home } });
+  } finally {
+    rmSync(home, { recursive: true, force: true });
+  }
 }
 
 /** As it tells it, in a line; empty where it does not. */
@@ -125,7 +138,8 @@ class Podman implements Runtime {
       global: ["--runtime", this.#runtime, "--default-mounts-file", at("mounts.conf")],
     };
     const listed = await this.#ask("ps", "--all", "--format", "{{.Names}}");
-    if ("failed" in listed) throw engineUnavailable("podman does not tell its containers", listed.failed);
+    if ("failed" in listed)
+      throw engineUnavailable("podman does not tell its containers", explain(this, listed.failed));
     for (const name of leftOver(listed.said)) await this.#remove(name);
     if (!isRoot()) this.#guard = this.#guardOver(run);
   }

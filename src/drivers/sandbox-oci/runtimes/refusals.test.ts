@@ -1,5 +1,6 @@
 // Goal: whoever reads why a container did not start learns what to do. Method: words of runtimes, as they wrote them.
 import { expect, test } from "vitest";
+import { engineUnavailable } from "./engine.ts";
 import { explain } from "./refusals.ts";
 
 test("a runtime's refusal is told by its last word, with the remedy where one is known", () => {
@@ -21,4 +22,13 @@ test("a full disk is told from namespaces that are used up", () => {
   const full = "docker: Error response from daemon: write /data/x: no space left on device.";
   expect(explain({ kind: "docker" }, full)).toContain("Make room");
   expect(explain({ kind: "runc" }, "nsexec: failed to unshare: No space left on device")).toContain("namespaces");
+});
+
+test("an engine that does not tell its containers is refused with the same remedies, in whole sentences", () => {
+  const said =
+    'Error: command required for rootless mode with multiple IDs: exec: "newuidmap": executable file not found in $PATH';
+  const { message } = engineUnavailable("podman does not tell its containers", explain({ kind: "podman" }, said));
+  expect(message).toMatch(
+    /^podman does not tell its containers: Error: .* in \$PATH\. .*the package `uidmap`.*[^.]\.$/,
+  );
 });
