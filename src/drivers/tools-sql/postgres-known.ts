@@ -24,7 +24,7 @@ export const isKnownVolatile = (name: string): boolean =>
   VOLATILE.has(name) || VOLATILE_BEGINNINGS.some((beginning) => name.startsWith(beginning));
 
 const EXTENSIONS = new Set(
-  `plpgsql amcheck autoinc bloom btree_gin btree_gist citext cube dict_int dict_xsyn earthdistance fuzzystrmatch hstore insert_username
+  `plpgsql autoinc bloom btree_gin btree_gist citext cube dict_int dict_xsyn earthdistance fuzzystrmatch hstore insert_username
    intagg intarray isn lo ltree moddatetime old_snapshot pageinspect pg_buffercache pg_freespacemap pg_stat_statements pg_trgm
    pg_visibility pg_walinspect pgcrypto pgrowlocks pgstattuple refint seg sslinfo tablefunc tsm_system_rows tsm_system_time unaccent
    uuid-ossp hll ip4r pg_bigm pg_uuidv7 postgis prefix rum semver vector`.split(/\s+/),

@@ -18,6 +18,10 @@ const OPERATOR = `unnest(${idsOf("o.oprcode", "o.oprrest", "o.oprjoin")})`;
 const operatorFits = `${made("o.oprcode")} AND (${fits(idsOf("o.oprleft", "o.oprright"))}
   OR NOT EXISTS (SELECT FROM pg_operator e WHERE e.oprname = o.oprname AND NOT ${made("e.oid")}))`;
 
+/** A function of a row may be written like a column of it. */
+const ofRow =
+  "p.pronargs - p.pronargdefaults <= 1 AND EXISTS (SELECT FROM pg_type a WHERE a.oid = p.proargtypes[0] AND a.typtype IN ('c', 'p'))";
+
 const selected = (functions: string, relations: string, types: string): string => `
 SELECT 'f', oid::text FROM (${functions}) f (oid) WHERE oid <> 0
 UNION ALL SELECT 'r', r.oid::text FROM (${relations}) r (oid) JOIN pg_class c ON c.oid = r.oid WHERE ${made("r.oid")} OR c.relkind = 'v'
@@ -28,9 +32,8 @@ export const NAMED = `WITH names AS MATERIALIZED (SELECT * FROM json_to_recordse
 ${selected(
   `SELECT p.oid FROM names n JOIN pg_proc p ON p.proname = n.name JOIN pg_namespace s ON s.oid = p.pronamespace
     WHERE n.kind = 'function' AND (n.schema = s.nspname OR n.schema IS NULL AND pg_function_is_visible(p.oid)) AND ${functionFits}
-  -- A function of a row may be written like a column of it.
-  UNION SELECT p.oid FROM names n JOIN pg_proc p ON p.proname = n.name AND ${made("p.oid")} JOIN pg_type a ON a.oid = p.proargtypes[0]
-    WHERE n.kind = 'attribute' AND p.pronargs - p.pronargdefaults <= 1 AND a.typtype IN ('c', 'p') AND pg_function_is_visible(p.oid)
+  UNION SELECT p.oid FROM names n JOIN pg_proc p ON p.proname = n.name AND ${made("p.oid")}
+    WHERE n.kind = 'attribute' AND pg_function_is_visible(p.oid) AND ${ofRow}
   UNION SELECT ${OPERATOR} FROM names n JOIN pg_operator o ON o.oprname = n.name JOIN pg_namespace s ON s.oid = o.oprnamespace
     WHERE n.kind = 'operator' AND (n.schema = s.nspname OR n.schema IS NULL AND pg_operator_is_visible(o.oid)) AND ${operatorFits}
   UNION SELECT a.amhandler FROM names n JOIN pg_am a ON a.amname = n.name WHERE n.kind = 'access' AND ${made("a.amhandler")}
@@ -46,6 +49,7 @@ ${selected(
 export const IN_BODIES = `WITH bodies AS MATERIALIZED (SELECT * FROM json_to_record($1::json) AS x (calls text[], words text[], bare text))
 ${selected(
   `SELECT p.oid FROM bodies b JOIN pg_proc p ON p.proname = ANY (b.calls)
+  UNION SELECT p.oid FROM bodies b JOIN pg_proc p ON p.proname = ANY (b.words) AND ${made("p.oid")} AND ${ofRow}
   UNION SELECT ${OPERATOR} FROM bodies b JOIN pg_operator o ON position(o.oprname IN b.bare) > 0 WHERE ${operatorFits}`,
   `SELECT c.oid FROM bodies b JOIN pg_class c ON c.relname = ANY (b.words) WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')`,
   `SELECT t.oid FROM bodies b JOIN pg_type t ON t.typname = ANY (b.words) AND t.typtype <> 'c'`,
@@ -60,7 +64,7 @@ WITH stored AS MATERIALIZED (
     FROM pg_rewrite WHERE ev_class = ANY ($2::oid[]) AND ($4 OR ev_type = '1')
   UNION ALL SELECT 'pg_policy'::regclass, oid, concat(polqual::text, polwithcheck::text) FROM pg_policy WHERE polrelid = ANY ($2::oid[])
   UNION ALL SELECT 'pg_attrdef'::regclass, oid, adbin::text FROM pg_attrdef WHERE adrelid = ANY ($2::oid[])
-    AND ($4 OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = adrelid AND attnum = adnum AND attgenerated = 'v'))
+    AND ($4 OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = adrelid AND attnum = adnum AND to_jsonb(pg_attribute) ->> 'attgenerated' = 'v'))
   UNION ALL SELECT 'pg_constraint'::regclass, oid, conbin::text FROM pg_constraint WHERE conrelid = ANY ($2::oid[])
   UNION ALL SELECT 'pg_constraint'::regclass, oid, conbin::text FROM pg_constraint WHERE contypid = ANY ($3::oid[])
   UNION ALL SELECT 'pg_trigger'::regclass, oid, tgqual::text FROM pg_trigger WHERE $4 AND tgrelid = ANY ($2::oid[]) AND tgenabled <> 'D'

@@ -64,6 +64,7 @@ CREATE TABLE defaulted (id int, x text DEFAULT say('y'));
 CREATE TABLE bounded (id int, x text, CHECK (say(x) IS NULL));
 CREATE TABLE ruled (id int); CREATE RULE r AS ON INSERT TO ruled DO ALSO SELECT say('x');
 CREATE FUNCTION part(t) RETURNS text LANGUAGE sql AS $$ SELECT say('z') $$;
+CREATE FUNCTION by_column() RETURNS text LANGUAGE sql AS $$ SELECT t.part FROM t LIMIT 1 $$;
 CREATE AGGREGATE gathered (text) (sfunc = textcat, stype = text, finalfunc = say);
 CREATE FUNCTION constant(text) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT say('z') $$;
 CREATE TABLE split (id int) PARTITION BY LIST (id); CREATE TABLE split_1 PARTITION OF split DEFAULT;
@@ -90,6 +91,7 @@ const UNKNOWN_QUERIES = [
   "SELECT 'x'::text::pair",
   "SELECT * FROM guarded",
   "SELECT t.part FROM t",
+  "SELECT by_column()",
   "SELECT (r).part FROM (SELECT t AS r FROM t) s",
   "SELECT gathered(note) FROM t",
   "SELECT abs('x'::text)",
