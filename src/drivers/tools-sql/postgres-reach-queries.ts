@@ -85,6 +85,11 @@ ${selected(
   UNION SELECT ${OPERATOR} FROM pg_operator o WHERE ${made("o.oprcode")} AND (o.oid IN (SELECT refobjid FROM uses WHERE refclassid = 'pg_operator'::regclass)
     OR o.oid IN (SELECT amopopr FROM pg_amop WHERE amoplefttype = ANY ($3::oid[])))
   UNION SELECT amproc FROM pg_amproc WHERE amproclefttype = ANY ($3::oid[]) AND ${made("amproc")}
+  -- How a table and its indexes are kept, and what they compare by.
+  UNION SELECT a.amhandler FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE ${made("a.amhandler")}
+    AND (c.oid = ANY ($2::oid[]) OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = ANY ($2::oid[])))
+  UNION SELECT p.amproc FROM pg_index i JOIN pg_opclass o ON o.oid = ANY (i.indclass::oid[]) JOIN pg_amproc p ON p.amprocfamily = o.opcfamily
+    WHERE i.indrelid = ANY ($2::oid[]) AND ${made("p.amproc")}
   -- How values of a type are read and written.
   UNION SELECT refobjid FROM pg_depend WHERE classid = 'pg_type'::regclass AND objid = ANY ($3::oid[]) AND refclassid = 'pg_proc'::regclass
   UNION SELECT unnest(${idsOf("rngcanonical", "rngsubdiff")}) FROM pg_range WHERE rngtypid = ANY ($3::oid[])

@@ -70,6 +70,9 @@ CREATE FUNCTION constant(text) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT 
 CREATE TABLE split (id int) PARTITION BY LIST (id); CREATE TABLE split_1 PARTITION OF split DEFAULT;
 CREATE TRIGGER x BEFORE INSERT ON split_1 FOR EACH ROW EXECUTE FUNCTION telling();
 CREATE FUNCTION abs(text) RETURNS text LANGUAGE sql AS $$ SELECT say('z') $$;
+CREATE FUNCTION compared(int, int) RETURNS int STRICT IMMUTABLE LANGUAGE internal AS 'btint4cmp';
+CREATE OPERATOR CLASS odd FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 compared (int, int);
+CREATE TABLE indexed (id int); CREATE INDEX ON indexed (id odd);
 CREATE FUNCTION counted(int) RETURNS int LANGUAGE plpgsql AS $$ DECLARE n int; BEGIN -- execute copy
   SELECT count(*) INTO n FROM t WHERE a > $1 AND lower('EXECUTE leak(') = 'x'; RETURN n; END $$;
 CREATE FUNCTION noting() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('a', 'b'); new.at := now(); RETURN new; END $$;
@@ -202,6 +205,7 @@ needs(`PostgreSQL at ${SERVER} (REEVE_TEST_POSTGRES names another)`, await answe
         ["SELECT * FROM pg_hba_file_rules", "pg_hba_file_rules acts on more"],
         ["SELECT domain_in('x', 1, -1)", "domain_in acts on more"],
         ["SELECT dynamic('SELECT 1')", "it runs text as SQL"],
+        ["SELECT * FROM indexed WHERE id = 1", "compared is written in internal"],
       ] as const)
         expect(textOf(await use("query", statement)), statement).toContain(why);
     });
