@@ -54,8 +54,12 @@ test("with processes alone that are over, the operator is told, and the door sta
   await calls.during({ call: 1, notes: gone }, async () => {
     await notes.requested(asked);
     await notes.ended(over);
+    await notes.requested({ ...asked, n: "r2", decision: "deny", rule: "none", times: 90 });
   });
-  expect(told).toHaveLength(1);
+  expect(told).toEqual([
+    expect.stringMatching(/GET https:\/\/api\.example\.com:443\/v1: let out$/),
+    expect.stringMatching(/: refused 90 times$/),
+  ]);
 });
 
 test("with no call under way the operator is told", async () => {

@@ -36,11 +36,12 @@ export class CallsUnderWay {
     return {
       requested: async ({ request, ...header }) => {
         const calls = [...this.#calls];
-        told.set(header.n, calls);
+        // Of what is refused no end is told.
+        if (header.decision === "allow") told.set(header.n, calls);
         const recorded = await written(
           calls.map(({ call, notes }) => notes({ kind: "egress.requested", call, ...header }, { request })),
         );
-        if (!recorded) onNotice(noticeOf(owner, header.decision, request));
+        if (!recorded) onNotice(noticeOf(owner, header, request));
       },
       ended: async (header) => {
         const calls = told.get(header.n)?.filter((call) => this.#calls.has(call)) ?? [];
@@ -59,11 +60,13 @@ async function written(writes: readonly Promise<void>[]): Promise<boolean> {
   return ends.some(({ status }) => status === "fulfilled");
 }
 
-function noticeOf(owner: string, decision: string, request: JsonObject): string {
+type Told = Pick<Parameters<EgressNotes["requested"]>[0], "decision" | "times">;
+
+function noticeOf(owner: string, { decision, times }: Told, request: JsonObject): string {
   const part = (name: string): string => {
     const value = request[name];
     return typeof value === "string" || typeof value === "number" ? String(value) : "";
   };
   const what = `${part("method")} ${part("scheme")}://${part("host")}:${part("port")}${part("path")}`.trim();
-  return `${owner}, with no call under way: ${what.slice(0, 300)}: ${decision === "allow" ? "let out" : "refused"}`;
+  return `${owner}, with no call under way: ${what.slice(0, 300)}: ${decision === "allow" ? "let out" : "refused"}${times === undefined ? "" : ` ${times} times`}`;
 }
