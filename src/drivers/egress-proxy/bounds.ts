@@ -14,8 +14,10 @@ export const ORIGINS_MAX = 64;
 export const CERTIFICATES_MAX = 256;
 /** What the two events of a request take up, about. They weigh as much of a door's bytes, so that nobody fills a journal with requests of no size. Bytes. */
 export const EVENTS_BYTES = 1024;
-/** Refusals that a door tells apart. Each is an event or ten, and nobody may fill a journal with them: what is refused beyond is told as one. */
-export const DENIALS_MAX = 1_000;
+/** Refusals of a door with an event each. Nobody may fill a journal with them: of what is refused beyond, what is alike is told together. */
+export const DENIALS_MAX = 10_000;
+/** Of these, how many are told apart; the rest are told as one. */
+export const DENIALS_APART_MAX = 1_000;
 /** Names that are looked up at once, by all doors together and by one: the machine's resolver has four threads, and files need them as well. */
 export const LOOKUPS_MAX = 3;
 export const LOOKUPS_EACH_MAX = 2;

@@ -3,13 +3,14 @@
 // Invariants:
 //   L1. A request leaves only after the event that names it is durable. If that cannot be written, the door shuts.
 //   L2. What both ways carried over the door's life stays within its bytes; each request counts for something, even one that carried nothing.
-//   L3. Refusals fill no journal, and shut no door: what is refused alike is told ten times, then the hundredth, the thousandth and so on, and at the
-//       end, with how often it was. Of more different ones than DENIALS_MAX the rest are told as one.
+//   L3. Refusals fill no journal, and shut no door. The first DENIALS_MAX are told one by one; from there on what is refused alike is told at
+//       the first time, the tenth, the hundredth and so on, and at the end, with how often it was; of more different ones than
+//       DENIALS_APART_MAX the rest are told as one.
 //   L4. No value of a secret is written down, wherever it came from, and nobody's credentials of an address.
 import { OsError } from "../../../abi/errors.ts";
 import type { JsonObject } from "../../../abi/json.ts";
 import type { EgressNotes } from "../../../ports/tools.ts";
-import { DENIALS_MAX, EVENTS_BYTES } from "../bounds.ts";
+import { DENIALS_APART_MAX, DENIALS_MAX, EVENTS_BYTES } from "../bounds.ts";
 import type { Refusal } from "./rules.ts";
 
 /** Longer ones are cut in the event; the whole may be as long as headers may. Characters. */
@@ -114,8 +115,6 @@ type Refused = {
   readonly untold: number;
 };
 const OTHERS = "";
-/** Of what is refused alike, so many have events of their own. */
-const TOLD_ALONE = 10;
 
 /** What is refused alike: whatever its query. */
 const keyOf = (rule: string, { path, ...request }: JsonObject): string =>
@@ -128,6 +127,8 @@ export class Ledger {
   readonly #bytesMax: number;
   #bytes = 0;
   #count = 0;
+  #denials = 0;
+  /** After the first DENIALS_MAX. */
   readonly #refused = new Map<string, Refused>();
 
   constructor(options: LedgerOptions) {
@@ -162,8 +163,13 @@ export class Ledger {
 
   async denied({ rule }: Refusal, wanted: Wanted): Promise<void> {
     const request = this.#payload(wanted);
+    this.#denials += 1;
+    if (this.#denials <= DENIALS_MAX) {
+      await this.#requested({ n: this.#number(), decision: "deny", rule, secrets: [], request });
+      return;
+    }
     const own = keyOf(rule, request);
-    const isOther = !this.#refused.has(own) && this.#refused.size >= DENIALS_MAX;
+    const isOther = !this.#refused.has(own) && this.#refused.size >= DENIALS_APART_MAX;
     const key = isOther ? OTHERS : own;
     const { count, untold } = this.#refused.get(key) ?? { count: 0, untold: 0 };
     const refused = {
@@ -173,7 +179,7 @@ export class Ledger {
       untold: untold + 1,
     };
     this.#refused.set(key, refused);
-    if (refused.count <= TOLD_ALONE || /^10*$/.test(String(refused.count))) await this.#tellRefused(key, refused);
+    if (/^10*$/.test(String(refused.count))) await this.#tellRefused(key, refused);
   }
 
   async #tellRefused(key: string, { rule, request, count, untold }: Refused): Promise<void> {
