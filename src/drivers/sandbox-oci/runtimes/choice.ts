@@ -3,6 +3,7 @@ import { lstatSync } from "node:fs";
 import { lackOfMachine } from "../host.ts";
 import { findDocker } from "./docker.ts";
 import { findPodman } from "./podman.ts";
+import { placeOf } from "./programs.ts";
 import { findBareRuntime } from "./runc.ts";
 import { RUNTIMES, type Runtime, type RuntimeName } from "./runtime.ts";
 
@@ -13,7 +14,13 @@ export type Choice = {
   readonly folder: string;
 };
 
-const INSTALL = "Install runc (Debian, Ubuntu, Fedora: the package `runc`).";
+/** What to install where nothing works; without root podman is the only one that can. */
+function remedy(): string[] {
+  const name = process.geteuid?.() === 0 ? "runc" : "podman";
+  return name === "podman" && placeOf(name) !== undefined
+    ? []
+    : [`Install ${name} (Debian, Ubuntu, Fedora: the package \`${name}\`).`];
+}
 
 /** What may be tried, one after the other; why not, for each that may not, is added to `reasons`. */
 export async function* chooseRuntime({ wanted, image, folder }: Choice, reasons: string[]): AsyncGenerator<Runtime> {
@@ -24,7 +31,7 @@ export async function* chooseRuntime({ wanted, image, folder }: Choice, reasons:
     if (typeof found === "string") reasons.push(found);
     else yield* found;
   }
-  if (wanted === undefined) reasons.push(INSTALL);
+  if (wanted === undefined) reasons.push(...remedy());
 }
 
 const FIND: Readonly<Record<RuntimeName, (folder: string) => Promise<readonly Runtime[] | string>>> = {

@@ -138,8 +138,7 @@ class Podman implements Runtime {
       global: ["--runtime", this.#runtime, "--default-mounts-file", at("mounts.conf")],
     };
     const listed = await this.#ask("ps", "--all", "--format", "{{.Names}}");
-    if ("failed" in listed)
-      throw engineUnavailable("podman does not tell its containers", explain(this, listed.failed));
+    if ("failed" in listed) throw engineUnavailable("podman does not tell its containers", explain(this, listed.log));
     for (const name of leftOver(listed.said)) await this.#remove(name);
     if (!isRoot()) this.#guard = this.#guardOver(run);
   }

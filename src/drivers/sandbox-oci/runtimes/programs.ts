@@ -22,7 +22,8 @@ export function placeOf(name: string): string | undefined {
   });
 }
 
-export type Answer = { readonly said: string } | { readonly failed: string };
+/** `log`: all that it said when it failed, `failed` the last of it. */
+export type Answer = { readonly said: string } | { readonly failed: string; readonly log: string };
 
 export type AskOptions = {
   readonly env?: Readonly<Record<string, string>>;
@@ -53,8 +54,12 @@ export async function ask(
     return { said: (await answer).stdout.trim() };
   } catch (error) {
     const { stderr, message, killed } = error as Failure;
-    if (killed === true) return { failed: `${path} did not answer within ${timeoutMs / 1_000} s` };
-    const told = stderr === undefined || stderr.trim() === "" ? message : stderr;
-    return { failed: told.trim().split("\n").at(-1)?.replace(/\.$/, "") ?? message };
+    if (killed === true) return failure(`${path} did not answer within ${timeoutMs / 1_000} s`);
+    return failure(stderr === undefined || stderr.trim() === "" ? message : stderr);
   }
 }
+
+const failure = (told: string): Answer => ({
+  failed: told.trim().split("\n").at(-1)?.replace(/\.$/, "") ?? told,
+  log: told,
+});

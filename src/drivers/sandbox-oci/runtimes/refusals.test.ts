@@ -1,6 +1,7 @@
 // Goal: whoever reads why a container did not start learns what to do. Method: words of runtimes, as they wrote them.
 import { expect, test } from "vitest";
 import { engineUnavailable } from "./engine.ts";
+import { ask } from "./programs.ts";
 import { explain } from "./refusals.ts";
 
 test("a runtime's refusal is told by its last word, with the remedy where one is known", () => {
@@ -16,6 +17,16 @@ test("a runtime's refusal is told by its last word, with the remedy where one is
     'level=error msg="error waiting for container: context canceled"',
   ])
     expect(explain({ kind: "docker" }, `${refusal}${advice}\n`)).toBe(refusal.trim());
+});
+
+test("where user namespaces are forbidden, that is told, and not only what podman says last", async () => {
+  const said =
+    "cannot clone: Operation not permitted\nuser namespaces are not enabled in /proc/sys/x\nError: cannot re-exec";
+  const answer = await ask("/bin/sh", ["-c", 'echo "$1" >&2; exit 1', "sh", said]);
+  expect(answer).toEqual({ failed: "Error: cannot re-exec", log: `${said}\n` });
+  expect(explain({ kind: "podman" }, `${said}\n`)).toMatch(
+    /^Error: cannot re-exec\. This machine forbids user namespaces/,
+  );
 });
 
 test("a full disk is told from namespaces that are used up", () => {
