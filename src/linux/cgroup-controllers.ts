@@ -4,6 +4,7 @@
 //   C1. Nothing leaves the group but into one below it, where it is still held by all that held it before.
 //   C2. If something cannot be moved, everything is where it was.
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 
 /** The group below, for what was in a group before its controllers were passed on. */
@@ -17,6 +18,15 @@ export const wordsOf = (file: string): string[] => readFileSync(file, "utf8").tr
 
 /** Of the whole machine: what a group below it has, and this one cannot have. */
 export const isRootOfAll = (folder: string): boolean => !existsSync(join(folder, "cgroup.type"));
+
+const KILLS_SINCE = [5, 14] as const;
+
+/** Whether a group below `folder` can be ended as a whole. The root of all has no such file, so that there the kernel's version tells. */
+export function killsWhole(folder: string, kernel = release()): boolean {
+  if (!isRootOfAll(folder)) return existsSync(join(folder, "cgroup.kill"));
+  const [major = 0, minor = 0] = kernel.split(".").map(Number);
+  return major > KILLS_SINCE[0] || (major === KILLS_SINCE[0] && minor >= KILLS_SINCE[1]);
+}
 
 /** Undefined when groups below `folder` have `controllers`; or why they have not. */
 export function passOn(folder: string, controllers: readonly string[]): string | undefined {

@@ -5,10 +5,10 @@
 // come by, some ten milliseconds after a calm; a process of one thread enters one of version 1 at once, by its `tasks`.
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { ASIDE, isRootOfAll, passOn, wordsOf } from "./cgroup-controllers.ts";
+import { ASIDE, isRootOfAll, killsWhole, passOn, wordsOf } from "./cgroup-controllers.ts";
 
 /**
- * What a hierarchy is used for. `kill` and `usage` come with every tree of version 2, whatever its controllers. Where nothing has `kill`, a
+ * What a hierarchy is used for. `usage`, and `kill` since Linux 5.14, come with every tree of version 2, whatever its controllers. Where nothing has `kill`, a
  * group is forbidden new processes (`pids`) and those that are in it are killed one by one.
  */
 export type Duty = "memory" | "pids" | "cpu" | "usage" | "kill";
@@ -96,7 +96,9 @@ const spare = (mounts: readonly Mount[], own: ReadonlyMap<string, string>, { hie
     .filter(({ point }) => !hierarchies.some(({ folder }) => isWithin(folder, point)))
     .flatMap((mount): Hierarchy[] => {
       if (mount.type === "cgroup2")
-        return mayMake(mount.point) ? [{ version: 2, folder: mount.point, duties: new Set(["kill"]) }] : [];
+        return mayMake(mount.point)
+          ? [{ version: 2, folder: mount.point, duties: new Set(killsWhole(mount.point) ? ["kill"] : []) }]
+          : [];
       const name = mount.options.find((option) => own.has(option));
       const hierarchy = name === undefined ? "" : versionOne(mount, own.get(name) ?? "/", []);
       return typeof hierarchy === "string" ? [] : [hierarchy];
@@ -141,12 +143,14 @@ function versionTwo(mount: Mount, path: string, taken: ReadonlySet<Duty>): Secon
   const wanted = CONTROLLERS.filter((controller) => offered.includes(controller));
   const refusal = passOn(folder, wanted);
   const given = refusal === undefined ? wanted : [];
-  const duties: readonly Duty[] = [...given, "usage", "kill"];
+  const kills = killsWhole(folder);
+  const duties: readonly Duty[] = [...given, "usage", ...(kills ? (["kill"] as const) : [])];
   const notOffered = CONTROLLERS.filter((controller) => !offered.includes(controller));
   return {
     hierarchy: { version: 2, folder, duties: new Set(duties.filter((duty) => !taken.has(duty))) },
     lacks: {
       ...lacksFor(notOffered, withoutController(folder)),
+      ...lacksFor(kills ? [] : ["kill"], "the kernel cannot end a whole group at once (cgroup.kill, since Linux 5.14)"),
       ...(refusal === undefined ? {} : lacksFor(wanted, `${refusal}: ${START_IN_OWN}`)),
     },
   };

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Groups, sweep } from "./cgroup.ts";
+import { killsWhole } from "./cgroup-controllers.ts";
 import { cgroupMounts, layoutOf, ownGroups, readLayout } from "./cgroup-layout.ts";
 import { needs } from "../../test/needs.ts";
 
@@ -90,11 +91,39 @@ test("version 2: one tree for all, with swap forbidden and a whole group dying t
 
 test("version 2: where Reeve has stepped aside already, groups are made above that", () => {
   plant("one", { "cgroup.type": "domain" });
-  plant("one/unit", { "cgroup.controllers": "cpu memory pids", "cgroup.subtree_control": "cpu memory pids" });
+  plant("one/unit", {
+    "cgroup.controllers": "cpu memory pids",
+    "cgroup.subtree_control": "cpu memory pids",
+    "cgroup.kill": "",
+  });
   plant("one/unit/reeve-self", {});
   const layout = layoutOf(cgroupMounts(mountinfo(["one", "cgroup2", ""])), ownGroups("0::/unit/reeve-self\n"));
   expect(layout.hierarchies.map((hierarchy) => hierarchy.folder)).toEqual([join(folder, "one/unit")]);
   expect(layout.lacks).toEqual({});
+});
+
+test("version 2: before Linux 5.14 a group that lets nobody in any more is ended one by one", () => {
+  plant("one", { "cgroup.type": "domain" });
+  plant("one/unit", {
+    "cgroup.type": "domain",
+    "cgroup.controllers": "cpu memory pids",
+    "cgroup.subtree_control": "cpu memory pids",
+  });
+  const layout = layoutOf(cgroupMounts(mountinfo(["one", "cgroup2", ""])), ownGroups("0::/unit\n"));
+  expect(dutiesOf(layout)).toEqual([[2, ["cpu", "memory", "pids", "usage"]]]);
+  expect(layout.lacks).toEqual({ kill: expect.stringContaining("Linux 5.14") as string });
+  const group = new Groups(layout, "run").make(LIMITS);
+  group.kill();
+  const own = join(folder, "one/unit/run/1");
+  expect(readFileSync(join(own, "pids.max"), "utf8")).toBe("0");
+  expect(readdirSync(own)).not.toContain("cgroup.kill");
+});
+
+test("at the root of all it is the kernel's version that tells whether groups can be ended as a whole", () => {
+  plant("one", {});
+  const at = join(folder, "one");
+  const kernels = ["5.10.0-28-amd64", "5.13.0", "5.14.0-362.el9", "6.1.0", "4.18.0"];
+  expect(kernels.filter((kernel) => killsWhole(at, kernel))).toEqual(["5.14.0-362.el9", "6.1.0"]);
 });
 
 test("version 2: a group that is not Reeve's to use is what is lacking, for each duty, and what to do is said", () => {
