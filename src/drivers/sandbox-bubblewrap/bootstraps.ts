@@ -16,8 +16,9 @@ export type Bootstrap = {
  * It knows the text's end without the pipe's, so that it is woken once. Names that are made here are gone when the program
  * begins, and its failure is told without the frames of this text.
  *
- * The pause at the end (a microsecond, and what the system adds) lets go of the processor: whoever hears the answer was woken on this
- * very one, and would otherwise wait until the interpreter has taken itself apart, some two milliseconds.
+ * The pause at the end lets go of the processor: whoever hears the answer was woken on this very one, and would otherwise wait until the
+ * interpreter has taken itself apart, some two milliseconds. It is as long as hearing takes, several times over: after a shorter one the
+ * interpreter is back before whoever was woken has had its turn, and by the scheduler's reckoning it goes first.
  */
 const PYTHON = String.raw`
 import os, sys, time
@@ -40,7 +41,7 @@ def job(sys=sys, pause=time.sleep, quit=os._exit, read=os.read, close=os.close, 
     try:
         for stream in streams: stream.flush()
     except (OSError, ValueError, AttributeError): pass
-    pause(1e-6)
+    pause(5e-4)
     if failed: sys.exit(1)
 exec(compile("None", "<string>", "exec"))
 job()`;
