@@ -183,6 +183,17 @@ class Crowd {
     ]);
   }
 
+  /** Processes by the absent calls of theirs that have a place. */
+  absent(): Map<number, ProcessId> {
+    return new Map(
+      this.members.flatMap(({ who, pending }) =>
+        this.locks
+          .waits(who.pid)
+          .flatMap(({ call }) => (pending.get(call)?.present === false ? [[call, who.pid]] : [])),
+      ),
+    );
+  }
+
   /** Classes as ranks, by passing them on until nothing changes. */
   ranks(): Map<ProcessId, number> {
     const ranks = new Map(this.members.map(({ who }) => [who.pid, rankOf(who.class)]));
@@ -279,7 +290,8 @@ function leads(edges: readonly Edge[], from: ProcessId, to: ProcessId): boolean 
   return false;
 }
 
-function checkCircles(crowd: Crowd): void {
+/** `left`: those who had an absent call before the step that has no place after it. It may have been refused, and tells when it comes again. */
+function checkCircles(crowd: Crowd, left: ReadonlySet<ProcessId>): void {
   const edges = crowd.edges();
   for (const { from, to, arrival } of edges)
     if (arrival !== null) expect(leads(edges, to, from), `C5: a circle through ${from} and ${to} stands`).toBe(false);
@@ -295,7 +307,8 @@ function checkCircles(crowd: Crowd): void {
     const steps = cycle.map((from, at) =>
       all.filter((edge) => edge.from === from && edge.to === cycle[(at + 1) % cycle.length]),
     );
-    for (const step of steps) expect(step.length, `C5: ${cycle.join(" ")} was no circle`).toBeGreaterThan(0);
+    for (const [at, step] of steps.entries())
+      expect(step.length > 0 || left.has(cycle[at] as ProcessId), `C5: ${cycle.join(" ")} was no circle`).toBe(true);
     const outside = all.some((edge) => edge.arrival !== null && cycle.includes(edge.to) && !cycle.includes(edge.from));
     if (outside) continue;
     const rank = rankOf(member.who.class);
@@ -308,19 +321,27 @@ function checkCircles(crowd: Crowd): void {
   }
 }
 
-function check(crowd: Crowd, before: ReadonlyMap<string, readonly ProcessId[]>, servedInOrder: boolean): void {
+type Before = {
+  readonly queues: ReadonlyMap<string, readonly ProcessId[]>;
+  readonly absent: ReadonlyMap<number, ProcessId>;
+};
+
+const seenIn = (crowd: Crowd): Before => ({ queues: crowd.queues(), absent: crowd.absent() });
+
+function check(crowd: Crowd, before: Before, servedInOrder: boolean): void {
   expect(crowd.faults).toEqual([]);
   checkHolders(crowd);
   checkWaiters(crowd);
   checkClasses(crowd);
   checkOrder(crowd);
-  checkCircles(crowd);
+  const absent = crowd.absent();
+  checkCircles(crowd, new Set([...before.absent].flatMap(([call, pid]) => (absent.has(call) ? [] : [pid]))));
   const refused = new Set(crowd.refusals.map(({ member }) => member.who.pid));
   const first = new Set<string>();
   for (const { name, pid } of servedInOrder ? crowd.grants : []) {
     if (first.has(name)) continue;
     first.add(name);
-    const queue = (before.get(name) ?? []).filter((one) => crowd.members.some(({ who }) => who.pid === one));
+    const queue = (before.queues.get(name) ?? []).filter((one) => crowd.members.some(({ who }) => who.pid === one));
     expect(refused.has(queue[0] as ProcessId) ? queue[0] : pid, `C4: ${name}`).toBe(queue[0]);
   }
 }
@@ -380,6 +401,17 @@ function notePassedOver({ locks, members, summoned }: Crowd): void {
   }
 }
 
+/** The last step closes two circles: one is broken by a call that is told so at once, the other by one that is absent. */
+const ABSENT_IN_TWO_CIRCLES: Step[] = [
+  { act: "acquire", who: 0, n: 40 },
+  { act: "acquire", who: 2, n: 4 },
+  { act: "acquire", who: 1, n: 44 },
+  { act: "exit", who: 0, n: 26 },
+  { act: "park", who: 2, n: 0 },
+  { act: "acquire", who: 0, n: 26 },
+  { act: "exit", who: 1, n: 6 },
+];
+
 describe("a crowd at the locks", () => {
   it("keeps C1 to C6", async () => {
     let deadlocks = 0;
@@ -387,14 +419,14 @@ describe("a crowd at the locks", () => {
     await fc.assert(
       fc.asyncProperty(script, async (steps) => {
         const crowd = new Crowd();
-        let before = crowd.queues();
+        let before = seenIn(crowd);
         const checked = (servedInOrder: boolean) => async (): Promise<void> => {
           await told();
           check(crowd, before, servedInOrder);
           deadlocks += crowd.refusals.length;
           crowd.refusals.length = 0;
           crowd.grants.length = 0;
-          before = crowd.queues();
+          before = seenIn(crowd);
         };
         for (const step of steps) {
           if (step.act === "pass")
@@ -423,7 +455,7 @@ describe("a crowd at the locks", () => {
         expect(crowd.locks.records, "C6").toBe(0);
         expect(crowd.clock.advance(), "C6: a timer is left").toBe(false);
       }),
-      { numRuns: 120 },
+      { numRuns: 120, examples: [[ABSENT_IN_TWO_CIRCLES]] },
     );
     // The crowds are such that what is checked does happen.
     expect(deadlocks).toBeGreaterThan(20);
