@@ -15,9 +15,12 @@ const fault = (schema: z.ZodType, value: unknown): string =>
 const partsOf = (value: unknown): object[] =>
   typeof value === "object" && value !== null ? [value, ...Object.values(value).flatMap(partsOf)] : [];
 
+/** But for a key that is left out (below). */
+const anyJson = fc.jsonValue().filter((value) => !JSON.stringify(value).includes("__proto__"));
+
 test("any JSON value comes out as a copy that shares nothing with it", () => {
   fc.assert(
-    fc.property(fc.jsonValue(), (value) => {
+    fc.property(anyJson, (value) => {
       const given = JSON.parse(JSON.stringify(value)) as unknown;
       const copy = jsonSchema.parse(given);
       expect(JSON.stringify(copy)).toBe(JSON.stringify(given));
