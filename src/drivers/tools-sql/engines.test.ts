@@ -12,25 +12,11 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { CallOptions, ToolOutcome, ToolSource } from "../../ports/tools.ts";
+import type { ToolSource } from "../../ports/tools.ts";
+import { options, textOf } from "./outcome.fake.ts";
 import { needs } from "../../../test/needs.ts";
 import { createSqlSource } from "./source.ts";
 import { type Order, SqliteLink } from "./sqlite-link.ts";
-
-const options = (signal = new AbortController().signal): CallOptions => ({
-  process: { pid: "p_test" } as unknown as CallOptions["process"],
-  call: 1,
-  key: "p_test.1",
-  signal,
-  notes: async () => {},
-  output: () => {},
-});
-const textOf = (outcome: ToolOutcome): string =>
-  outcome.kind === "done" || outcome.kind === "failed"
-    ? outcome.content.text
-    : outcome.kind === "unknown"
-      ? outcome.reason
-      : outcome.error.message;
 
 describe("SQLite", () => {
   let folder: string;
@@ -389,7 +375,11 @@ needsPostgres("PostgreSQL", () => {
 
   it("cancels at the server", async () => {
     const controller = new AbortController();
-    const asked = source.call("query", { statement: `SELECT pg_sleep(600), '${schema}'` }, options(controller.signal));
+    const asked = source.call(
+      "query",
+      { statement: `SELECT pg_sleep(600), '${schema}'` },
+      options({ signal: controller.signal }),
+    );
     const active = async (): Promise<number> => {
       const { rows } = await client.query<{ n: number }>(
         `SELECT count(*)::int AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(600), ''${schema}%' AND pid <> pg_backend_pid()`,

@@ -5,7 +5,8 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { needs } from "../../../test/needs.ts";
-import type { CallOptions, ToolOutcome, ToolSource } from "../../ports/tools.ts";
+import type { ToolOutcome, ToolSource } from "../../ports/tools.ts";
+import { options, textOf } from "./outcome.fake.ts";
 import { bodyOf } from "./postgres-bodies.ts";
 import { createSqlSource } from "./source.ts";
 
@@ -17,21 +18,6 @@ async function answers(): Promise<boolean> {
     () => false,
   );
 }
-
-const options = (): CallOptions => ({
-  process: { pid: "p_test" } as unknown as CallOptions["process"],
-  call: 1,
-  key: "p_test.1",
-  signal: new AbortController().signal,
-  notes: async () => {},
-  output: () => {},
-});
-const textOf = (outcome: ToolOutcome): string =>
-  outcome.kind === "done" || outcome.kind === "failed"
-    ? outcome.content.text
-    : outcome.kind === "unknown"
-      ? outcome.reason
-      : outcome.error.message;
 
 /** `leak` is one of the server's own functions under another name. It is a harmless one; nothing but its source says so. */
 const SCENE = `

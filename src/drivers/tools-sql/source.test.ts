@@ -10,6 +10,7 @@ import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Json, JsonObject } from "../../abi/json.ts";
 import type { CallOptions, Preview, ToolOutcome, ToolSource } from "../../ports/tools.ts";
+import { options, textOf } from "./outcome.fake.ts";
 import { needs } from "../../../test/needs.ts";
 import { createSqlSource, type SqlConfig } from "./source.ts";
 
@@ -97,16 +98,6 @@ const POSTGRES: Engine = {
   },
 };
 
-const options = (more: Partial<CallOptions> = {}): CallOptions => ({
-  process: { pid: "p_test" } as unknown as CallOptions["process"],
-  call: 1,
-  key: "p_test.1",
-  signal: new AbortController().signal,
-  notes: async () => {},
-  output: () => {},
-  ...more,
-});
-
 const TABLES = `CREATE TABLE orders (id integer PRIMARY KEY, status text NOT NULL, amount integer);;
 CREATE TABLE items (id integer PRIMARY KEY, order_id integer REFERENCES orders (id) ON DELETE CASCADE);;
 CREATE TABLE loose (a integer, b text);;
@@ -132,12 +123,6 @@ function suite({ name, make, at }: Engine, suiteOf: (title: string, tests: () =>
       expect(outcome.kind).toBe("done");
       return outcome.kind === "done" ? ((outcome.content.data as JsonObject)["rows"] ?? null) : null;
     };
-    const textOf = (outcome: ToolOutcome): string =>
-      outcome.kind === "done" || outcome.kind === "failed"
-        ? outcome.content.text
-        : outcome.kind === "unknown"
-          ? outcome.reason
-          : outcome.error.message;
     const statuses = (): Promise<readonly unknown[][]> => scene.other("SELECT status FROM orders ORDER BY id");
 
     beforeEach(async () => {
