@@ -8,6 +8,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
+import { setTimeout as after } from "node:timers/promises";
 import { promisify } from "node:util";
 import { OsError } from "../../abi/errors.ts";
 import type { Architecture } from "../../lib/system-calls.ts";
@@ -43,6 +44,25 @@ export type Bait = {
 };
 
 const run = promisify(execFile);
+
+const BUSY_TRIES_MAX = 40;
+const BUSY_PAUSE_MS = 25;
+
+/**
+ * Runs a program that was just written. Whatever else was forked while it was open to be written holds it open until that executes
+ * something itself, and so long the system executes it for nobody (ETXTBSY).
+ */
+export async function runWritten(program: string): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await run(program, [], { encoding: "buffer" });
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ETXTBSY" || tries === BUSY_TRIES_MAX) throw error;
+      await after(BUSY_PAUSE_MS);
+    }
+  }
+}
 const CREATE = 0o1000;
 const MESSAGE_QUEUE_CREATE = 0o100;
 
@@ -169,7 +189,7 @@ class HostIpc {
     const groups = [{ payload: "ipc", calls }];
     await writeFile(this.#program, assembleProber(groups, this.#options.architecture), { mode: 0o755 });
     // A kernel without one of them answers with an error, and then there is nothing to be found.
-    await run(this.#program, [], { encoding: "buffer" }).catch((error: unknown) => {
+    await runWritten(this.#program).catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code !== "EACCES") throw error;
       throw new OsError(
         "isolation_unavailable",
